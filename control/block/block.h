@@ -38,18 +38,32 @@ bool block_path(const char *directory, const char *name, char *path, size_t path
 // type, size, magic and version. 0 or -errno: -ENOENT, -EACCES, -EPROTO (other version or damaged).
 int block_open(const char *path, Block *out);
 
-// Opens the block of the group `name`, or creates it when there is none or only a stale one (of another
-// boot, or without a living process). `*created` says which. Only the creator may set the limits.
-// 0 or -errno: -ENOSPC when the folder is full, -EEXIST when another user's file is in the way.
-int block_open_or_create(const char *directory, const char *name, Block *out, bool *created);
+// A process's place in a group.
+struct BlockMember {
+  Block block;
+  Process *process = nullptr;  // NULL: all slots are taken
+  bool created = false;        // this process made the block, so it sets the limits
+};
+
+// Takes a slot in the block of the group `name`, which is created when there is none or only a stale one
+// (of another boot, or without a living process). Safe against others that create, join or remove it at
+// the same time. 0 or -errno: -ENOSPC when the folder is full, -EACCES when another user's file is in the
+// way, -EPROTO when a file of another version is, -EFBIG when `ulimit -f` forbids it, -EINVAL for the name.
+int block_join(const char *directory, const char *name, BlockMember *out);
+
+// Unlinks a block of this user that no living process is a member of. True when it did.
+bool block_remove_if_unused(const char *path);
+
+// Whether a living process holds a slot.
+bool block_is_in_use(const Block &);
 
 // A block that no other process can see: for when no file can be had. 0 or -errno.
 int block_create_private(const char *name, Block *out);
 
 void block_close(Block *);
 
-// Whether the pages of [address, address + bytes) can be written to: populates them without the risk of
-// a SIGBUS that a first touch has on a full file system.
+// Takes memory for the pages of [address, address + bytes), page-aligned, and zeroes them. False where
+// there is none: a touch would then raise SIGBUS (a full file system, a truncated file).
 bool block_populate(void *address, size_t bytes);
 
 // --- process slots ---
@@ -62,10 +76,18 @@ uint64_t process_start_time(int32_t pid);
 bool process_is_alive(const Process *);
 
 // Takes a slot for the calling process: the one it had before an exec, else a free one, else a dead
-// one's. NULL when all are taken by the living. The slot is zeroed but for generation, and STARTING.
-Process *process_claim(const Block &, int32_t pid, uint64_t start_time);
+// one's. NULL when all are taken by the living, or no memory can be had for it. Everything in it is zero
+// but state (STARTING), pid, start_time, pid_namespace and generation. Takes the lock.
+Process *process_claim(const Block &, int32_t pid, uint64_t pid_namespace);
 
-// Frees the slots of processes that died without a word. Returns how many.
-uint32_t process_reap(const Block &);
+// Publishes a slot that has been filled in: from here on it is counted.
+void process_publish(Process *);
+
+// Frees the slots of processes that died without a word. `but` is left alone. Returns how many.
+// The caller holds the lock.
+uint32_t process_reap(const Block &, const Process *but);
+
+// The inode of this process's pid namespace, 0 when /proc does not tell.
+uint64_t own_pid_namespace();
 
 }  // namespace membudget

@@ -1,49 +1,86 @@
-// The rules of budget and level: sums, marks, allowances, and the lock that orders them.
+// The rules of budget and level: sums, marks, and the allowances that let threads count on their own.
 //
-// Invariants, under the lock:
-//   - the group's counted bytes cannot reach the next mark above while every shard stays at or below its
-//     ceiling, nor fall under the release mark below while every shard stays at or above its floor;
-//   - so no level is missed: whoever would pass a mark passes its own ceiling or floor first, and looks.
-// Other threads' allowances are withdrawn by poisoning their triggers, then a membarrier: an owner adds
-// first and compares after, so either its addition is seen here or it sees the poison.
+// Every shard may grow to its ceiling and fall to its floor unseen. Under the lock:
+//   - while every shard stays at or below its ceiling, the group's counted bytes are below the next mark;
+//   - while every shard stays at or above its floor, they are not below the current level's release mark;
+// so whoever would pass a mark passes its own ceiling or floor first, and looks up. Others' allowances
+// are withdrawn by poisoning their triggers, then a membarrier: an owner adds first and compares after,
+// so either its addition is seen here, or it sees the poison and comes for the lock.
 #pragma once
 
 #include "control/block/block.h"
 
 namespace membudget {
 
+// "No mark in this direction": far enough for any count, near enough to add two of them.
+constexpr int64_t kFar = INT64_C(1) << 61;
+// A trigger that the next comparison meets, whatever was counted.
+constexpr int64_t kPoison = INT64_MIN;
+
 struct Totals {
   int64_t live = 0;
   int64_t mapped = 0;
   uint32_t processes = 0;
-  uint32_t shards = 0;  // with an owner
+  uint32_t shards = 0;  // that have an owner
   int64_t counted() const { return live + mapped; }
 };
 
-// Live bytes of one process: exact when none of its threads is inside an allocation call.
+// Net bytes of one shard.
+inline int64_t shard_net(const Shard &s) {
+  int64_t freed = __atomic_load_n(&s.freed_bytes, __ATOMIC_RELAXED);
+  return __atomic_load_n(&s.allocated_bytes, __ATOMIC_RELAXED) - freed;
+}
+
+// Live bytes and allocations of one process; exact when none of its threads is inside an allocation call.
 int64_t process_live_bytes(const Process *);
+void process_counts(const Process *, uint64_t *allocations, uint64_t *frees);
+inline int64_t process_mapped_bytes(const Process *p) { return __atomic_load_n(&p->mapped_bytes, __ATOMIC_RELAXED); }
 
-// Mapped bytes of one process.
-int64_t process_mapped_bytes(const Process *);
-
-// Sums over the living slots of the group, inherited bytes counted once. Looks at states only, not at
+// Sums over the slots of the group, inherited bytes counted once. Goes by the slots' states, not by
 // whether the processes still exist: process_reap() first where that matters.
 Totals group_totals(const Block &);
 
-// Level right now: one load.
-inline uint32_t block_level(const Header *h) {
-  return __atomic_load_n(&h->level_word, __ATOMIC_ACQUIRE) & 0xffu;
-}
+// The level right now: one load.
+inline uint32_t block_level(const Header *h) { return __atomic_load_n(&h->level_word, __ATOMIC_ACQUIRE) & 0xffu; }
 
-// Computes limit, low, medium, release and hard limit in bytes from what was set; `whole_bytes` is what a
-// percentage of the limit itself refers to (the cgroup's limit or the machine's memory).
-void budget_resolve(Header *, int64_t whole_bytes);
+// How far a thread may grow before it notes a peak, with so many threads counting.
+int64_t peak_step_bytes(uint32_t shards);
 
-// Brings the level in line with the totals and hands out new allowances: withdraws all of them first.
-// Takes the lock. `self` is the caller's slot, NULL for a process that is not a member.
-void budget_evaluate(const Block &, const Process *self);
+// How far the sums stand below the peaks, and how many threads count.
+struct PeakRoom {
+  int64_t bytes;
+  uint32_t shards;
+};
 
-// Sets the limit (amount as set) and evaluates. 0 or -errno.
-int budget_set_limit(const Block &, const membudget_amount &, int64_t whole_bytes);
+// Notes the peaks of the process and of its group, as the sums stand now. Lock-free.
+PeakRoom budget_note_peaks(const Block &, Process *);
+
+// For the owner of a shard that met its trigger, or with no shard for a change to what all threads share
+// (shard 0, mapped bytes): hands out an allowance from what nobody has, or withdraws all of them, brings
+// the level in line, and hands out new ones. Wakes waiters. Takes the lock. `shard` may be NULL.
+void budget_attend(const Block &, Process *self, Shard *shard);
+
+// Withdraws all allowances and brings the level in line with the totals. For anyone who may write.
+void budget_evaluate(const Block &);
+
+// A shard of its own for the thread `tid`, with an allowance: one that a dead thread left, as it stands,
+// or a new one. NULL when there is none, or no memory for it. Takes the lock.
+Shard *budget_adopt(const Block &, Process *, uint32_t tid);
+
+// Takes back the shard of a thread that ends; what it counted stays in it. Takes the lock.
+void budget_abandon(const Block &, Process *, Shard *);
+
+// Makes every thread of the process (of the whole group: NULL) look up at its next allocation or free.
+void budget_request_attention(const Block &, Process *);
+
+// --- limits ---
+
+struct Limits {
+  membudget_amount limit, low, medium, release, hard_limit;
+};
+
+// Sets what is set in `limits` and leaves the rest. A percentage of `limit` and `hard_limit` is a share of
+// `whole_bytes`, any other one of the limit. Then evaluates. Takes the lock.
+void budget_set_limits(const Block &, const Limits &, int64_t whole_bytes);
 
 }  // namespace membudget

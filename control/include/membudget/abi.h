@@ -135,7 +135,7 @@ struct membudget_header {
   int64_t overhead_bytes; /* footprint measure: what the kernel charges beyond counted bytes */
   int64_t reserve_bytes;  /* what a flush was seen to need */
 
-  uint32_t lock; /* 0, or the holder's slot number + 1; bit 31: somebody waits */
+  uint32_t lock; /* 0, or the holder's thread id; bit 31: somebody waits */
   uint32_t measure;
   uint32_t children;
   uint32_t limit_sequence; /* odd while the limits are being changed */

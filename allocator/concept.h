@@ -1,0 +1,38 @@
+// What an allocator is to us: a struct of static functions, no state of its own.
+#pragma once
+
+#include <concepts>
+#include <stddef.h>
+
+namespace membudget {
+
+// Contract, for every A:
+//   allocate(bytes)             a block aligned to 16, or NULL; 0 bytes give a block too
+//   zeroed(bytes)               the same, zero-filled
+//   resize(block, bytes)        as realloc for a block of this allocator and bytes > 0; on NULL the old one stays
+//   aligned(alignment, bytes)   alignment is a power of two
+//   release(block)              not NULL; keeps errno
+//   usable_size(block)          what malloc_usable_size returns; not NULL; the same until resize or release
+//   size_handed_out(block, bytes)  usable_size of a block just gotten by allocate(bytes), where that is
+//                               known more cheaply
+//   owns(block)                 false for a block that start-up handed out before this allocator was there
+//   trim()                      hands free memory back to the kernel
+//   counts_itself               keeps allocated_total() and freed_total() for the calling thread: the sums
+//                               of the usable sizes that it allocated and freed, ever
+// None of them locks anything of ours; all may be called from any thread.
+template <typename A>
+concept Allocator = requires(void *block, const void *seen, size_t bytes) {
+  { A::allocate(bytes) } -> std::same_as<void *>;
+  { A::zeroed(bytes) } -> std::same_as<void *>;
+  { A::resize(block, bytes) } -> std::same_as<void *>;
+  { A::aligned(bytes, bytes) } -> std::same_as<void *>;
+  { A::release(block) } -> std::same_as<void>;
+  { A::usable_size(seen) } -> std::same_as<size_t>;
+  { A::size_handed_out(seen, bytes) } -> std::same_as<size_t>;
+  { A::owns(seen) } -> std::same_as<bool>;
+  { A::trim() } -> std::same_as<void>;
+  { A::counts_itself } -> std::convertible_to<bool>;
+  { A::name } -> std::convertible_to<const char *>;
+};
+
+}  // namespace membudget

@@ -1,0 +1,186 @@
+#include "allocator/dynamic.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <link.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+namespace membudget {
+
+DynamicCalls dynamic_calls;
+uint16_t dynamic_small_sizes[kSmallBytes / 8 + 1];
+ptrdiff_t Dynamic::errno_offset;
+
+namespace {
+
+uintptr_t code_start, code_end;
+
+// The address range of a loaded library, for dynamic_contains_code().
+int note_range(dl_phdr_info *info, size_t, void *base) {
+  if (info->dlpi_addr != *static_cast<ElfW(Addr) *>(base)) return 0;
+  for (int i = 0; i < info->dlpi_phnum; ++i) {
+    const auto &segment = info->dlpi_phdr[i];
+    if (segment.p_type != PT_LOAD) continue;
+    uintptr_t start = info->dlpi_addr + segment.p_vaddr;
+    if (code_start == 0 || start < code_start) code_start = start;
+    if (start + segment.p_memsz > code_end) code_end = start + segment.p_memsz;
+  }
+  return 1;
+}
+
+// Finds functions of one library, and remembers the first that it lacks. What its dependencies define
+// does not count: libc has a malloc too.
+struct Finder {
+  void *handle;
+  ElfW(Addr) base;
+  const char *missing = nullptr;
+
+  template <typename F>
+  bool optional(const char *symbol, F **out) const {
+    *out = reinterpret_cast<F *>(dlsym(handle, symbol));
+    Dl_info about;
+    link_map *map = nullptr;
+    if (*out && dladdr1(reinterpret_cast<void *>(*out), &about, reinterpret_cast<void **>(&map), RTLD_DL_LINKMAP) != 0 &&
+        map && map->l_addr == base)
+      return true;
+    *out = nullptr;
+    return false;
+  }
+
+  template <typename F>
+  void required(const char *symbol, F **out) {
+    if (!optional(symbol, out) && !missing) missing = symbol;
+  }
+};
+
+bool open_library(const char *path, const char *advice, Finder *finder, char *why, size_t why_size) {
+  finder->handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  link_map *map = nullptr;
+  if (finder->handle && dlinfo(finder->handle, RTLD_DI_LINKMAP, &map) == 0) {
+    finder->base = map->l_addr;
+    return true;
+  }
+  const char *reason = dlerror();
+  snprintf(why, why_size, "%s%s", reason ? reason : "cannot be loaded", advice);
+  return false;
+}
+
+// Learns the usable sizes of small requests from the allocator's own table, and holds samples of them
+// against real blocks: what it says must be what it does.
+void learn_small_sizes(const DynamicCalls &calls) {
+  if (!calls.good_size) return;
+  constexpr size_t kSamples[] = {1, 17, 48, 200, 1000};
+  for (size_t bytes : kSamples) {
+    void *block = calls.malloc(bytes);
+    bool same = block && calls.usable_size(block) == calls.good_size((bytes + 7) & ~size_t{7});
+    if (block) calls.free(block);
+    if (!same) return;
+  }
+  for (size_t i = 1; i <= kSmallBytes / 8; ++i) {
+    size_t usable = calls.good_size(i * 8);
+    dynamic_small_sizes[i] = usable <= UINT16_MAX ? static_cast<uint16_t>(usable) : 0;
+  }
+}
+
+bool accept(const Finder &finder, DynamicCalls calls, const char *path, char *why, size_t why_size) {
+  if (finder.missing) {
+    snprintf(why, why_size, "%s is no malloc library: it does not define %s", path, finder.missing);
+    return false;
+  }
+  void *trial = calls.malloc(64);
+  if (!trial || calls.usable_size(trial) < 64) {
+    snprintf(why, why_size, "%s does not work here: a first allocation failed", path);
+    return false;
+  }
+  calls.free(trial);
+  calls.handle = finder.handle;
+  ElfW(Addr) base = finder.base;
+  dl_iterate_phdr(note_range, &base);
+  Dynamic::errno_offset = reinterpret_cast<char *>(&errno) - static_cast<char *>(__builtin_thread_pointer());
+  learn_small_sizes(calls);
+  dynamic_calls = calls;
+  return true;
+}
+
+void (*mi_stats_print_function)(void *);
+void mimalloc_stats() { mi_stats_print_function(nullptr); }
+
+void (*mi_collect_function)(bool);
+void mimalloc_trim() { mi_collect_function(true); }
+
+size_t (*tc_nallocx_function)(size_t, int);
+size_t tcmalloc_good_size(size_t bytes) { return tc_nallocx_function(bytes, 0); }
+
+int (*foreign_posix_memalign)(void **, size_t, size_t);
+void *foreign_memalign(size_t alignment, size_t bytes) {
+  void *block = nullptr;
+  if (alignment < sizeof(void *)) alignment = sizeof(void *);
+  return foreign_posix_memalign(&block, alignment, bytes) == 0 ? block : nullptr;
+}
+
+int (*foreign_malloc_trim)(size_t);
+void foreign_trim() { foreign_malloc_trim(0); }
+
+}  // namespace
+
+bool dynamic_bind_mimalloc(char *why, size_t why_size) {
+  constexpr const char *kPath = "libmimalloc.so.2";
+  Finder finder{};
+  DynamicCalls calls{};
+  if (!open_library(kPath, " (on Debian: apt-get install libmimalloc2.0)", &finder, why, why_size)) return false;
+  finder.required("mi_malloc", &calls.malloc);
+  finder.required("mi_free", &calls.free);
+  finder.required("mi_calloc", &calls.calloc);
+  finder.required("mi_realloc", &calls.realloc);
+  finder.required("mi_memalign", &calls.memalign);
+  finder.required("mi_usable_size", &calls.usable_size);
+  finder.required("mi_collect", &mi_collect_function);
+  finder.optional("mi_good_size", &calls.good_size);
+  calls.trim = mimalloc_trim;
+  if (finder.optional("mi_stats_print", &mi_stats_print_function)) calls.stats = mimalloc_stats;
+  return accept(finder, calls, kPath, why, why_size);
+}
+
+bool dynamic_bind_tcmalloc(char *why, size_t why_size) {
+  constexpr const char *kPath = "libtcmalloc_minimal.so.4";
+  Finder finder{};
+  DynamicCalls calls{};
+  if (!open_library(kPath, " (on Debian: apt-get install libtcmalloc-minimal4)", &finder, why, why_size)) return false;
+  finder.required("tc_malloc", &calls.malloc);
+  finder.required("tc_free", &calls.free);
+  finder.required("tc_calloc", &calls.calloc);
+  finder.required("tc_realloc", &calls.realloc);
+  finder.required("tc_memalign", &calls.memalign);
+  finder.required("tc_malloc_size", &calls.usable_size);
+  finder.required("MallocExtension_ReleaseFreeMemory", &calls.trim);
+  finder.optional("tc_malloc_stats", &calls.stats);
+  if (finder.optional("tc_nallocx", &tc_nallocx_function)) calls.good_size = tcmalloc_good_size;
+  return accept(finder, calls, kPath, why, why_size);
+}
+
+bool dynamic_bind_path(const char *path, char *why, size_t why_size) {
+  Finder finder{};
+  DynamicCalls calls{};
+  if (!open_library(path, "", &finder, why, why_size)) return false;
+  finder.required("malloc", &calls.malloc);
+  finder.required("free", &calls.free);
+  finder.required("calloc", &calls.calloc);
+  finder.required("realloc", &calls.realloc);
+  finder.required("malloc_usable_size", &calls.usable_size);
+  if (!finder.optional("memalign", &calls.memalign)) {
+    finder.required("posix_memalign", &foreign_posix_memalign);
+    calls.memalign = foreign_memalign;
+  }
+  finder.optional("malloc_stats", &calls.stats);
+  if (finder.optional("malloc_trim", &foreign_malloc_trim)) calls.trim = foreign_trim;
+  return accept(finder, calls, path, why, why_size);
+}
+
+bool dynamic_contains_code(const void *address) {
+  auto at = reinterpret_cast<uintptr_t>(address);
+  return at >= code_start && at < code_end;
+}
+
+}  // namespace membudget

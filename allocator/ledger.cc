@@ -1,0 +1,243 @@
+#include "allocator/ledger.h"
+
+#include "control/block/lock.h"
+#include "control/block/system.h"
+
+namespace membudget::ledger {
+
+// Its triggers are met by whatever is added: values wrap long before they get there.
+Shard nobody = {0, 0, 0, 0, kPoison, kPoison, 0, 0};
+__attribute__((tls_model("initial-exec"))) __thread ThreadState thread = {&nobody, 0, 0, 0, false, false};
+
+namespace {
+
+constinit Binding bound{};
+constinit SelfCounts self_counts{};
+Process unlisted;        // stands in for the slot of a child that is not counted
+Shard early;             // before start(); what is added to it later (a thread caught midway) is moved on
+int64_t early_mapped;
+bool is_started;
+bool is_forking;
+int64_t fork_live_bytes, fork_mapped_bytes;  // what a child inherits
+Shard *forking_shard;
+
+bool started() { return __atomic_load_n(&is_started, __ATOMIC_ACQUIRE); }
+
+template <typename T>
+void move_word(T *from, T *to) {
+  T value = __atomic_exchange_n(from, T{0}, __ATOMIC_RELAXED);
+  if (value != 0) __atomic_fetch_add(to, value, __ATOMIC_RELAXED);
+}
+
+void move_early() {
+  Shard *shared = &bound.process->shards[0];
+  move_word(&early.allocated_bytes, &shared->allocated_bytes);
+  move_word(&early.freed_bytes, &shared->freed_bytes);
+  move_word(&early.allocations, &shared->allocations);
+  move_word(&early.frees, &shared->frees);
+  move_word(&early_mapped, &bound.process->mapped_bytes);
+}
+
+// A change of what one thread counted, by an allocation or a free.
+struct Change {
+  int64_t allocated_bytes = 0, freed_bytes = 0;
+  uint64_t allocations = 0, frees = 0;
+};
+
+// Counts for a thread without a shard. An allocator that counts by itself is asked for both directions.
+void count_shared(Change change) {
+  if (self_counts.allocated) {
+    auto allocated = static_cast<int64_t>(self_counts.allocated());
+    auto freed = static_cast<int64_t>(self_counts.freed());
+    change.allocated_bytes = allocated + thread.allocated_base;
+    change.freed_bytes = freed + thread.freed_base;
+    thread.allocated_base = -allocated;
+    thread.freed_base = -freed;
+  }
+  Shard *s = started() ? &bound.process->shards[0] : &early;
+  __atomic_fetch_add(&s->allocated_bytes, change.allocated_bytes, __ATOMIC_RELAXED);
+  __atomic_fetch_add(&s->freed_bytes, change.freed_bytes, __ATOMIC_RELAXED);
+  __atomic_fetch_add(&s->allocations, change.allocations, __ATOMIC_RELAXED);
+  __atomic_fetch_add(&s->frees, change.frees, __ATOMIC_RELAXED);
+  if (s == &early && started()) move_early();
+}
+
+// Gives the thread its shard. What it counted up to now stays in shard 0.
+bool adopt() {
+  auto tid = static_cast<uint32_t>(syscall(SYS_gettid));
+  Shard *s = budget_adopt(bound.block, bound.process, tid);
+  if (!s) {
+    __atomic_fetch_add(&bound.process->uncounted_threads, 1, __ATOMIC_RELAXED);
+    return false;
+  }
+  thread.allocated_base += s->allocated_bytes;
+  thread.freed_base += s->freed_bytes;
+  thread.peak_net_bytes = 0;
+  thread.shard = s;
+  if (bound.on_thread_start) bound.on_thread_start();
+  return true;
+}
+
+bool is_poisoned(const Shard &s) {
+  return __atomic_load_n(&s.allocated_trigger, __ATOMIC_RELAXED) == kPoison ||
+         __atomic_load_n(&s.freed_trigger, __ATOMIC_RELAXED) == kPoison;
+}
+
+// Replaces a trigger unless it is withdrawn at the same time.
+void rearm(int64_t *trigger, int64_t value) {
+  int64_t seen = __atomic_load_n(trigger, __ATOMIC_RELAXED);
+  if (seen != kPoison) __atomic_compare_exchange_n(trigger, &seen, value, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+}
+
+void note_peak(Shard *s) {
+  PeakRoom room = budget_note_peaks(bound.block, bound.process);
+  int64_t step = peak_step_bytes(room.shards);
+  int64_t spare = room.bytes > 0 ? room.bytes / (room.shards <= 1 ? 1 : 2 * static_cast<int64_t>(room.shards)) : 0;
+  thread.peak_net_bytes = shard_net(*s) + (room.shards <= 1 ? spare + step : spare > step ? spare : step);
+}
+
+void rearm_own(Shard *s) {
+  int64_t net = shard_net(*s);
+  int64_t ceiling = __atomic_load_n(&s->ceiling_bytes, __ATOMIC_RELAXED);
+  int64_t floor = __atomic_load_n(&s->floor_bytes, __ATOMIC_RELAXED);
+  if (net >= thread.peak_net_bytes) note_peak(s);
+  int64_t until = ceiling < thread.peak_net_bytes ? ceiling : thread.peak_net_bytes;
+  rearm(&s->allocated_trigger, s->freed_bytes + until);
+  rearm(&s->freed_trigger, floor <= -kFar / 2 ? INT64_MAX : s->allocated_bytes - floor);
+}
+
+bool within_allowance(const Shard &s) {
+  int64_t net = shard_net(s);
+  return !is_poisoned(s) && net <= __atomic_load_n(&s.ceiling_bytes, __ATOMIC_RELAXED) &&
+         net >= __atomic_load_n(&s.floor_bytes, __ATOMIC_RELAXED);
+}
+
+bool trigger_is_met(const Shard &s) {
+  return __atomic_load_n(&s.allocated_bytes, __ATOMIC_RELAXED) > __atomic_load_n(&s.allocated_trigger, __ATOMIC_RELAXED) ||
+         __atomic_load_n(&s.freed_bytes, __ATOMIC_RELAXED) > __atomic_load_n(&s.freed_trigger, __ATOMIC_RELAXED);
+}
+
+void answer_requests() {
+  const Process *p = bound.process;
+  if (bound.on_request && __atomic_load_n(&p->trim_request, __ATOMIC_ACQUIRE) != __atomic_load_n(&p->trim_done, __ATOMIC_RELAXED))
+    bound.on_request();
+}
+
+// Until nothing is left to look up: a signal handler may count while we are at it.
+void settle(Shard *s) {
+  constexpr int kMostRounds = 8;  // others may withdraw at any rate; each caller does its part
+  for (int i = 0; i < kMostRounds; ++i) {
+    if (within_allowance(*s)) {
+      rearm_own(s);
+    } else {
+      budget_attend(bound.block, bound.process, s);
+      answer_requests();
+    }
+    if (!trigger_is_met(*s)) return;
+  }
+}
+
+__attribute__((noinline, cold)) void settle_slow(const Change &change) {
+  ErrnoGuard guard;
+  Shard *s = thread.shard;
+  if (s == &nobody) {
+    count_shared(change);
+    if (!started() || thread.is_settling || is_forking) return;
+    thread.is_settling = true;
+    if (!thread.is_torn_down && adopt()) s = thread.shard;
+    else budget_attend(bound.block, bound.process, nullptr);
+    thread.is_settling = false;
+    return;
+  }
+  if (thread.is_settling) return;
+  thread.is_settling = true;
+  settle(s);
+  thread.is_settling = false;
+}
+
+}  // namespace
+
+__attribute__((noinline, cold)) void allocated_slow(size_t bytes) {
+  settle_slow({static_cast<int64_t>(bytes), 0, 1, 0});
+}
+
+__attribute__((noinline, cold)) void freed_slow(size_t bytes) { settle_slow({0, static_cast<int64_t>(bytes), 0, 1}); }
+
+void mapped(int64_t bytes) {
+  ErrnoGuard guard;
+  if (!started()) {
+    __atomic_fetch_add(&early_mapped, bytes, __ATOMIC_RELAXED);
+    if (!started()) return;
+    move_early();
+  } else {
+    __atomic_fetch_add(&bound.process->mapped_bytes, bytes, __ATOMIC_RELAXED);
+  }
+  if (thread.is_settling || is_forking) return;
+  thread.is_settling = true;
+  budget_attend(bound.block, bound.process, nullptr);
+  thread.is_settling = false;
+}
+
+void count_by(const SelfCounts &counts) { self_counts = counts; }
+
+void start(const Binding &binding_to) {
+  bound = binding_to;
+  __atomic_store_n(&bound.process->shard_high, 1u, __ATOMIC_RELEASE);
+  move_early();
+  process_publish(bound.process);
+  __atomic_store_n(&is_started, true, __ATOMIC_RELEASE);
+  move_early();
+  budget_attend(bound.block, bound.process, nullptr);
+}
+
+void thread_ends() {
+  Shard *s = thread.shard;
+  thread.is_torn_down = true;
+  if (s == &nobody || !started()) return;
+  thread.is_settling = true;
+  thread.shard = &nobody;
+  thread.allocated_base -= s->allocated_bytes;
+  thread.freed_base -= s->freed_bytes;
+  budget_abandon(bound.block, bound.process, s);
+  thread.is_settling = false;
+}
+
+void before_fork() {
+  if (!started()) return;
+  forking_shard = thread.shard;
+  is_forking = true;
+  if (forking_shard != &nobody) {
+    thread.shard = &nobody;
+    thread.allocated_base -= forking_shard->allocated_bytes;
+    thread.freed_base -= forking_shard->freed_bytes;
+  }
+  fork_live_bytes = process_live_bytes(bound.process);
+  fork_mapped_bytes = process_mapped_bytes(bound.process);
+}
+
+void after_fork_in_parent() {
+  if (!started()) return;
+  is_forking = false;
+  if (forking_shard == &nobody) return;
+  thread.allocated_base += forking_shard->allocated_bytes;
+  thread.freed_base += forking_shard->freed_bytes;
+  thread.shard = forking_shard;
+}
+
+void after_fork_in_child(const Block &block, Process *process, bool inherits) {
+  if (!started()) return;
+  is_forking = false;
+  bound.block = block;
+  bound.process = process ? process : &unlisted;
+  if (!process) return;
+  process->inherited_live_bytes = inherits ? fork_live_bytes : 0;
+  process->inherited_mapped_bytes = inherits ? fork_mapped_bytes : 0;
+  process->shards[0].allocated_bytes = fork_live_bytes;
+  process->mapped_bytes = fork_mapped_bytes;
+  __atomic_store_n(&process->shard_high, 1u, __ATOMIC_RELEASE);
+  process_publish(process);
+}
+
+const Binding &binding() { return bound; }
+
+}  // namespace membudget::ledger

@@ -1,0 +1,131 @@
+// The ledger: counts what threads allocate and free, exactly, into the shared block.
+//
+// Hot path, a thread's own shard only: one add of bytes, one of calls, one compare. The compare serves
+// every rare case alike (first use by a thread, a thread being torn down, an allowance used up or
+// withdrawn, a peak to note, a request from outside): each of them lets the trigger be met, and
+// settle_slow() sorts them out. The add is made before the compare (see control/block/budget.h).
+//
+// Until start() and in threads that have no shard (any more), `thread.shard` is a dummy whose triggers are
+// always met, and the bytes go to the shared shard 0 by atomic adds.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "control/block/budget.h"
+
+namespace membudget::ledger {
+
+struct ThreadState {
+  Shard *shard;
+  // For allocators that count by themselves: what to add to their counters to get the shard's (with a
+  // shard), or the change since the last look (without one).
+  int64_t allocated_base;
+  int64_t freed_base;
+  int64_t peak_net_bytes;  // the shard's net from which a peak is to be noted
+  bool is_settling;        // inside the slow path: whoever comes in again (a signal handler) only counts
+  bool is_torn_down;
+};
+
+extern Shard nobody;
+extern __thread ThreadState thread __attribute__((tls_model("initial-exec")));
+
+// Adds to a word that only this thread writes. One instruction where there is one, so that a signal
+// handler that allocates between a load and a store cannot make it lose anything.
+inline void add(int64_t *word, int64_t bytes) {
+#if defined(__x86_64__) && !defined(MEMBUDGET_PORTABLE_ADD)
+  __asm__ volatile("addq %1, %0" : "+m"(*word) : "er"(bytes) : "cc");
+#else
+  __atomic_store_n(word, __atomic_load_n(word, __ATOMIC_RELAXED) + bytes, __ATOMIC_RELAXED);
+#endif
+}
+inline void add(uint64_t *word, int64_t count) { add(reinterpret_cast<int64_t *>(word), count); }
+
+// The slow paths. They keep errno. Cost: from 10 ns (re-arm) to a few us (withdrawal of all allowances).
+void allocated_slow(size_t bytes);
+void freed_slow(size_t bytes);
+
+// Counts a block of `bytes` usable bytes handed out. Safe in any thread, at any time, in signal handlers.
+inline void allocated(size_t bytes) {
+  Shard *s = thread.shard;
+  add(&s->allocated_bytes, static_cast<int64_t>(bytes));
+  add(&s->allocations, 1);
+  __atomic_signal_fence(__ATOMIC_SEQ_CST);
+  if (__builtin_expect(__atomic_load_n(&s->allocated_bytes, __ATOMIC_RELAXED) >
+                           __atomic_load_n(&s->allocated_trigger, __ATOMIC_RELAXED), 0))
+    allocated_slow(bytes);
+}
+
+// Counts a block of `bytes` usable bytes taken back.
+inline void freed(size_t bytes) {
+  Shard *s = thread.shard;
+  add(&s->freed_bytes, static_cast<int64_t>(bytes));
+  add(&s->frees, 1);
+  __atomic_signal_fence(__ATOMIC_SEQ_CST);
+  if (__builtin_expect(__atomic_load_n(&s->freed_bytes, __ATOMIC_RELAXED) >
+                           __atomic_load_n(&s->freed_trigger, __ATOMIC_RELAXED), 0))
+    freed_slow(bytes);
+}
+
+// The same for an allocator that counts by itself: `total` is its count for this thread, ever.
+inline void allocated_total(uint64_t total) {
+  Shard *s = thread.shard;
+  int64_t now = static_cast<int64_t>(total) + thread.allocated_base;
+  __atomic_store_n(&s->allocated_bytes, now, __ATOMIC_RELAXED);
+  add(&s->allocations, 1);
+  __atomic_signal_fence(__ATOMIC_SEQ_CST);
+  if (__builtin_expect(now > __atomic_load_n(&s->allocated_trigger, __ATOMIC_RELAXED), 0))
+    allocated_slow(static_cast<size_t>(now));
+}
+
+inline void freed_total(uint64_t total) {
+  Shard *s = thread.shard;
+  int64_t now = static_cast<int64_t>(total) + thread.freed_base;
+  __atomic_store_n(&s->freed_bytes, now, __ATOMIC_RELAXED);
+  add(&s->frees, 1);
+  __atomic_signal_fence(__ATOMIC_SEQ_CST);
+  if (__builtin_expect(now > __atomic_load_n(&s->freed_trigger, __ATOMIC_RELAXED), 0))
+    freed_slow(static_cast<size_t>(now));
+}
+
+// Counts memory that the program mapped (positive) or unmapped (negative) by itself. A system call's
+// neighbour: takes the block's lock.
+void mapped(int64_t bytes);
+
+// --- life ---
+
+// Where the thread's own counters stand, for an allocator that counts by itself; else NULL members.
+struct SelfCounts {
+  uint64_t (*allocated)();
+  uint64_t (*freed)();
+};
+
+// Before the first count of such an allocator.
+void count_by(const SelfCounts &);
+
+// What start() binds the ledger to. The hooks run in the slow path, without any lock: when the process is
+// asked for something through its slot, and in a thread that has just got its shard.
+struct Binding {
+  Block block;
+  Process *process;
+  void (*on_request)();
+  void (*on_thread_start)();
+};
+
+// Moves what was counted so far into the process's slot and counts there from now on. Once, by the
+// start-up code; other threads may be counting already.
+void start(const Binding &);
+
+// Takes the calling thread's shard away, for good: it is being torn down, what follows goes to shard 0.
+void thread_ends();
+
+// Around fork, in the forking thread. `process` is the child's slot, STARTING; NULL: nothing is counted
+// from here on, and the caller sees to it that nothing comes here any more. `inherits`: the blocks from
+// before the fork are counted by another member of the same group.
+void before_fork();
+void after_fork_in_parent();
+void after_fork_in_child(const Block &, Process *process, bool inherits);
+
+const Binding &binding();
+
+}  // namespace membudget::ledger

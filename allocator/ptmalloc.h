@@ -1,0 +1,73 @@
+// glibc's own malloc, by the names it exports for interposers: no dlsym, no bootstrap.
+#pragma once
+
+#include <malloc.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "allocator/concept.h"
+#include "allocator/early_arena.h"
+
+extern "C" {
+void *__libc_malloc(size_t);
+void __libc_free(void *);
+void *__libc_calloc(size_t, size_t);
+void *__libc_realloc(void *, size_t);
+void *__libc_memalign(size_t, size_t);
+int __libc_mallopt(int, int);
+struct mallinfo __libc_mallinfo(void);
+}
+
+namespace membudget {
+
+struct Ptmalloc {
+  static constexpr const char *name = "ptmalloc";
+  static constexpr bool counts_itself = false;
+
+  static void *allocate(size_t bytes) { return __libc_malloc(bytes); }
+  static void *zeroed(size_t bytes) { return __libc_calloc(1, bytes); }
+  static void *resize(void *block, size_t bytes) { return __libc_realloc(block, bytes); }
+  static void *aligned(size_t alignment, size_t bytes) { return __libc_memalign(alignment, bytes); }
+  static void release(void *block) { __libc_free(block); }
+  static bool owns(const void *) { return true; }
+  static size_t size_handed_out(const void *block, size_t) { return usable_size(block); }
+
+  // The chunk's size word stands before the block: three flag bits, of which the second says that the
+  // chunk was mapped by itself, with a header of two words instead of one that counts (glibc's malloc.c,
+  // unchanged since 2.3). verify_layout() holds it against the real function.
+  static size_t usable_size(const void *block) {
+    size_t word = static_cast<const size_t *>(block)[-1];
+    return (word & ~size_t{7}) - sizeof(size_t) - ((word & 2) << 2);
+  }
+  static_assert(sizeof(size_t) == 8, "the mapped flag is shifted to one word's size");
+
+  static void trim();
+
+  // Binds what glibc offers under no other name than the one that we interpose. False when the chunk
+  // layout is not the one that usable_size() reads.
+  static bool bind();
+
+  // Fixes the thresholds and the number of arenas; -1 leaves one as it is. Ends glibc's dynamic growth
+  // of the mmap threshold.
+  static void configure(int64_t mmap_threshold, int64_t trim_threshold, int64_t arenas);
+};
+static_assert(Allocator<Ptmalloc>);
+
+// The same, for blocks that may still be the early arena's: where another allocator was wanted.
+struct PtmallocAfterEarly : Ptmalloc {
+  static bool owns(const void *block) { return !EarlyArena::owns(block); }
+};
+static_assert(Allocator<PtmallocAfterEarly>);
+
+// glibc's functions behind the names that we export. NULL until Ptmalloc::bind().
+struct GlibcCalls {
+  size_t (*malloc_usable_size)(void *);
+  int (*malloc_trim)(size_t);
+  int (*malloc_info)(int, FILE *);
+  void (*malloc_stats)();
+  struct mallinfo2 (*mallinfo2)();
+};
+extern GlibcCalls glibc_calls;
+
+}  // namespace membudget

@@ -1,0 +1,339 @@
+#include "control/block/budget.h"
+
+#include <linux/membarrier.h>
+
+#include "control/block/amount.h"
+#include "control/block/lock.h"
+#include "control/block/system.h"
+
+namespace membudget {
+namespace {
+
+int64_t load(const int64_t &word) { return __atomic_load_n(&word, __ATOMIC_RELAXED); }
+void store(int64_t &word, int64_t value) { __atomic_store_n(&word, value, __ATOMIC_RELAXED); }
+int64_t at_least_zero(int64_t bytes) { return bytes > 0 ? bytes : 0; }
+int64_t largest(int64_t a, int64_t b) { return a > b ? a : b; }
+int64_t smallest(int64_t a, int64_t b) { return a < b ? a : b; }
+
+void raise_to(int64_t &peak, int64_t bytes) {
+  int64_t seen = load(peak);
+  while (bytes > seen && !__atomic_compare_exchange_n(&peak, &seen, bytes, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+  }
+}
+
+bool is_counted(const Process *p) { return __atomic_load_n(&p->state, __ATOMIC_ACQUIRE) == MEMBUDGET_PROCESS_LIVE; }
+
+uint32_t shard_high(const Process *p) {
+  uint32_t high = __atomic_load_n(&p->shard_high, __ATOMIC_ACQUIRE);
+  return high < MEMBUDGET_SHARDS ? high : MEMBUDGET_SHARDS;
+}
+
+bool has_owner(const Process *p, uint32_t shard) { return __atomic_load_n(&p->shard_owner[shard], __ATOMIC_RELAXED) != 0; }
+
+template <typename F>
+void for_each_process(const Block &block, F &&f) {
+  uint32_t high = block.process_high();
+  for (uint32_t i = 0; i < high; ++i)
+    if (is_counted(block.process(i))) f(block.process(i));
+}
+
+template <typename F>
+void for_each_shard(const Block &block, F &&f) {
+  for_each_process(block, [&](Process *p) {
+    uint32_t high = shard_high(p);
+    for (uint32_t i = 0; i < high; ++i) f(p, p->shards[i], i != 0 && has_owner(p, i));
+  });
+}
+
+// --- marks ---
+
+int64_t mark_of(const Header *h, uint32_t level) {
+  if (load(h->limit_bytes) <= 0) return kFar;
+  int64_t bytes = level == MEMBUDGET_LOW ? load(h->low_bytes)
+                  : level == MEMBUDGET_MEDIUM ? load(h->medium_bytes) : load(h->limit_bytes);
+  return bytes - load(h->overhead_bytes);
+}
+
+constexpr uint32_t kLevels[] = {MEMBUDGET_CRITICAL, MEMBUDGET_MEDIUM, MEMBUDGET_LOW};
+
+// The level for `counted` bytes, coming from `level`: up at a mark, down only below it by the release gap.
+uint32_t level_for(const Header *h, int64_t counted, uint32_t level) {
+  for (uint32_t l : kLevels) {
+    int64_t mark = mark_of(h, l);
+    if (counted >= mark) return l;
+    if (l <= level && mark != kFar && counted >= mark - load(h->release_bytes)) return l;
+  }
+  return MEMBUDGET_NONE;
+}
+
+// Counted bytes from which the level rises, and under which it falls.
+struct Marks {
+  int64_t up = kFar;
+  int64_t down = -kFar;
+};
+
+Marks marks_around(const Header *h, uint32_t level) {
+  Marks marks;
+  for (uint32_t l : kLevels) {
+    int64_t mark = mark_of(h, l);
+    if (l > level) marks.up = smallest(marks.up, mark);
+    if (l == level && mark != kFar) marks.down = mark - load(h->release_bytes);
+  }
+  return marks;
+}
+
+void set_level(const Block &block, uint32_t level, const Totals &totals) {
+  Header *h = block.header;
+  uint32_t word = __atomic_load_n(&h->level_word, __ATOMIC_RELAXED);
+  if ((word & 0xffu) == level) return;
+  if (level == MEMBUDGET_CRITICAL) {
+    store(h->last_crossing_live_bytes, totals.live);
+    store(h->last_crossing_counted_bytes, totals.counted());
+    __atomic_store_n(&h->last_crossing_ns, realtime_ns(), __ATOMIC_RELAXED);
+    __atomic_fetch_add(&h->crossings, 1, __ATOMIC_RELAXED);
+  }
+  __atomic_store_n(&h->level_word, (((word >> 8) + 1) << 8) | level, __ATOMIC_RELEASE);
+  futex_wake_all(&h->level_word);
+}
+
+// --- allowances ---
+
+// The pure test build of the ledger runs in one process only and counts on this being a full barrier.
+void barrier(bool alone) {
+  ErrnoGuard guard;
+  int command = alone ? MEMBARRIER_CMD_PRIVATE_EXPEDITED : MEMBARRIER_CMD_GLOBAL_EXPEDITED;
+  if (syscall(SYS_membarrier, command, 0, 0) != 0) __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+void arm(Shard &s, int64_t net, int64_t growth, int64_t shrinkage, int64_t step) {
+  store(s.ceiling_bytes, net + growth);
+  store(s.floor_bytes, net - shrinkage);
+  int64_t freed = load(s.freed_bytes), allocated = load(s.allocated_bytes);
+  __atomic_store_n(&s.allocated_trigger, freed + net + smallest(growth, step), __ATOMIC_RELEASE);
+  __atomic_store_n(&s.freed_trigger, shrinkage >= kFar ? INT64_MAX : allocated - (net - shrinkage), __ATOMIC_RELEASE);
+}
+
+int64_t share_of(int64_t room, uint32_t shards) {
+  if (room >= kFar / 2) return kFar;
+  return shards <= 1 ? room : room / (2 * static_cast<int64_t>(shards));
+}
+
+void note_peaks(const Block &block, const Totals &totals) {
+  Header *h = block.header;
+  raise_to(h->peak_live_bytes, totals.live);
+  raise_to(h->peak_counted_bytes, totals.counted());
+  store(h->peak_error_bytes, largest(load(h->peak_error_bytes), peak_step_bytes(totals.shards) * largest(totals.shards, 1)));
+}
+
+// A sum that the live bytes really reached during the call: what came in before what went out.
+int64_t live_bytes_reached(const Process *p) {
+  int64_t net = 0;
+  uint32_t high = shard_high(p);
+  for (uint32_t i = 0; i < high; ++i) net += load(p->shards[i].allocated_bytes);
+  for (uint32_t i = 0; i < high; ++i) net -= load(p->shards[i].freed_bytes);
+  return net;
+}
+
+void note_process_peaks(Process *p, uint32_t shards) {
+  int64_t live = live_bytes_reached(p);
+  raise_to(p->peak_live_bytes, live);
+  raise_to(p->peak_counted_bytes, live + process_mapped_bytes(p));
+  store(p->peak_error_bytes, largest(load(p->peak_error_bytes), peak_step_bytes(shards) * largest(shards, 1)));
+}
+
+void withdraw_all(const Block &block) {
+  bool alone = block.process_high() <= 1 && is_counted(block.process(0)) && block.process(0)->pid == getpid();
+  for_each_shard(block, [](Process *, Shard &s, bool) {
+    __atomic_store_n(&s.allocated_trigger, kPoison, __ATOMIC_RELAXED);
+    __atomic_store_n(&s.freed_trigger, kPoison, __ATOMIC_RELAXED);
+  });
+  barrier(alone);
+}
+
+void distribute(const Block &block, const Totals &totals) {
+  Marks marks = marks_around(block.header, block_level(block.header));
+  int64_t growth = share_of(marks.up >= kFar / 2 ? kFar : at_least_zero(marks.up - 1 - totals.counted()), totals.shards);
+  int64_t shrinkage = share_of(marks.down <= -kFar / 2 ? kFar : at_least_zero(totals.counted() - marks.down), totals.shards);
+  int64_t step = peak_step_bytes(totals.shards);
+  for_each_shard(block, [&](Process *, Shard &s, bool owned) {
+    int64_t net = shard_net(s);
+    if (owned) arm(s, net, growth, shrinkage, step);
+    else arm(s, net, 0, 0, 0);
+  });
+}
+
+void evaluate_locked(const Block &block) {
+  withdraw_all(block);
+  Totals totals = group_totals(block);
+  uint32_t before = block_level(block.header);
+  uint32_t level = level_for(block.header, totals.counted(), before);
+  if (level > before && totals.processes > 1 && process_reap(block, nullptr) > 0) {
+    totals = group_totals(block);
+    level = level_for(block.header, totals.counted(), before);
+  }
+  note_peaks(block, totals);
+  set_level(block, level, totals);
+  distribute(block, totals);
+}
+
+// What the group's counted bytes can be at most and at least, seen from a shard that stands at its net.
+struct Reach {
+  int64_t highest = 0;
+  int64_t lowest = 0;
+  uint32_t shards = 0;
+};
+
+Reach reach_of(const Block &block, const Shard *mine, bool up, bool down) {
+  Reach reach;
+  for_each_process(block, [&](Process *p) {
+    int64_t highest = -load(p->inherited_live_bytes), lowest = highest;
+    uint32_t high = shard_high(p);
+    for (uint32_t i = 0; i < high; ++i) {
+      const Shard &s = p->shards[i];
+      bool owned = i != 0 && has_owner(p, i);
+      int64_t net = shard_net(s);
+      highest += !up || &s == mine || !owned ? net : load(s.ceiling_bytes);
+      lowest += !down || &s == mine || !owned ? net : load(s.floor_bytes);
+      reach.shards += owned;
+    }
+    int64_t mapped = at_least_zero(process_mapped_bytes(p) - load(p->inherited_mapped_bytes));
+    reach.highest += at_least_zero(highest) + mapped;
+    reach.lowest += at_least_zero(lowest) + mapped;
+  });
+  return reach;
+}
+
+constexpr int64_t kLeastShare = 1024;  // below it, what others do not use is called in instead
+
+// Grants `shard` a part of what nobody has been granted. False when that is too little.
+bool grant(const Block &block, Shard *shard) {
+  Marks marks = marks_around(block.header, block_level(block.header));
+  bool no_up = marks.up >= kFar / 2, no_down = marks.down <= -kFar / 2;
+  if (no_up && no_down) {
+    if (shard) arm(*shard, shard_net(*shard), kFar, kFar, peak_step_bytes(1));
+    return true;
+  }
+  Reach reach = reach_of(block, shard, !no_up, !no_down);
+  int64_t up = no_up ? kFar : marks.up - 1 - reach.highest;
+  int64_t down = no_down ? kFar : reach.lowest - marks.down;
+  if (!shard) return up >= 0 && down >= 0;
+  bool alone = reach.shards <= 1;
+  if (up < 0 || down < 0 || (!alone && (up < 2 * kLeastShare || down < 2 * kLeastShare))) return false;
+  arm(*shard, shard_net(*shard), alone || no_up ? up : up / 2, alone || no_down ? down : down / 2,
+      peak_step_bytes(reach.shards));
+  return true;
+}
+
+}  // namespace
+
+int64_t process_live_bytes(const Process *p) {
+  int64_t freed = 0, allocated = 0;
+  uint32_t high = shard_high(p);
+  for (uint32_t i = 0; i < high; ++i) freed += load(p->shards[i].freed_bytes);
+  for (uint32_t i = 0; i < high; ++i) allocated += load(p->shards[i].allocated_bytes);
+  return allocated - freed;
+}
+
+void process_counts(const Process *p, uint64_t *allocations, uint64_t *frees) {
+  *allocations = *frees = 0;
+  uint32_t high = shard_high(p);
+  for (uint32_t i = 0; i < high; ++i) {
+    *frees += __atomic_load_n(&p->shards[i].frees, __ATOMIC_RELAXED);
+    *allocations += __atomic_load_n(&p->shards[i].allocations, __ATOMIC_RELAXED);
+  }
+}
+
+Totals group_totals(const Block &block) {
+  Totals totals;
+  for_each_process(block, [&](Process *p) {
+    totals.live += at_least_zero(process_live_bytes(p) - load(p->inherited_live_bytes));
+    totals.mapped += at_least_zero(process_mapped_bytes(p) - load(p->inherited_mapped_bytes));
+    ++totals.processes;
+    uint32_t high = shard_high(p);
+    for (uint32_t i = 1; i < high; ++i) totals.shards += has_owner(p, i);
+  });
+  return totals;
+}
+
+int64_t peak_step_bytes(uint32_t shards) {
+  if (shards <= 1) return 4 << 10;
+  return shards <= 4 ? 64 << 10 : 256 << 10;
+}
+
+PeakRoom budget_note_peaks(const Block &block, Process *self) {
+  Totals totals;
+  for_each_process(block, [&](Process *p) {
+    totals.live += at_least_zero(live_bytes_reached(p) - load(p->inherited_live_bytes));
+    totals.mapped += at_least_zero(process_mapped_bytes(p) - load(p->inherited_mapped_bytes));
+    uint32_t high = shard_high(p);
+    for (uint32_t i = 1; i < high; ++i) totals.shards += has_owner(p, i);
+  });
+  note_peaks(block, totals);
+  note_process_peaks(self, totals.shards);
+  return {smallest(load(self->peak_live_bytes) - live_bytes_reached(self),
+                   load(block.header->peak_live_bytes) - totals.live), totals.shards};
+}
+
+void budget_attend(const Block &block, Process *self, Shard *shard) {
+  {
+    BlockLock lock(block.header);
+    if (!grant(block, shard)) evaluate_locked(block);
+  }
+  if (self) budget_note_peaks(block, self);
+}
+
+Shard *budget_adopt(const Block &block, Process *p, uint32_t tid) {
+  BlockLock lock(block.header);
+  uint32_t high = shard_high(p);
+  uint32_t i = 1;
+  while (i < high && has_owner(p, i)) ++i;
+  if (i >= MEMBUDGET_SHARDS) return nullptr;
+  constexpr uint32_t kShardsInPage = 4096 / sizeof(Shard);
+  if (i >= high) {
+    if (i % kShardsInPage == 0 && !block_populate(&p->shards[i], 4096)) return nullptr;
+    __atomic_store_n(&p->shard_high, i + 1, __ATOMIC_RELEASE);
+  }
+  __atomic_store_n(&p->shard_owner[i], tid, __ATOMIC_RELAXED);
+  if (!grant(block, &p->shards[i])) evaluate_locked(block);
+  return &p->shards[i];
+}
+
+void budget_abandon(const Block &block, Process *p, Shard *shard) {
+  BlockLock lock(block.header);
+  arm(*shard, shard_net(*shard), 0, 0, 0);
+  __atomic_store_n(&p->shard_owner[shard - p->shards], 0u, __ATOMIC_RELAXED);
+}
+
+void budget_evaluate(const Block &block) {
+  BlockLock lock(block.header);
+  process_reap(block, nullptr);
+  evaluate_locked(block);
+}
+
+void budget_request_attention(const Block &block, Process *process) {
+  for_each_shard(block, [&](Process *p, Shard &s, bool) {
+    if (process && p != process) return;
+    __atomic_store_n(&s.allocated_trigger, kPoison, __ATOMIC_RELEASE);
+    __atomic_store_n(&s.freed_trigger, kPoison, __ATOMIC_RELEASE);
+  });
+}
+
+void budget_set_limits(const Block &block, const Limits &limits, int64_t whole_bytes) {
+  Header *h = block.header;
+  BlockLock lock(h);
+  if (limits.limit.is_set) h->limit = limits.limit;
+  if (limits.low.is_set) h->low = limits.low;
+  if (limits.medium.is_set) h->medium = limits.medium;
+  if (limits.release.is_set) h->release = limits.release;
+  if (limits.hard_limit.is_set) h->hard_limit = limits.hard_limit;
+  int64_t limit = amount_bytes(h->limit, whole_bytes);
+  store(h->limit_bytes, limit);
+  store(h->low_bytes, smallest(limit, amount_bytes(h->low, limit)));
+  store(h->medium_bytes, smallest(limit, largest(load(h->low_bytes), amount_bytes(h->medium, limit))));
+  store(h->release_bytes, smallest(limit, amount_bytes(h->release, limit)));
+  store(h->hard_limit_bytes, amount_bytes(h->hard_limit, whole_bytes));
+  process_reap(block, nullptr);
+  evaluate_locked(block);
+}
+
+}  // namespace membudget

@@ -1,0 +1,72 @@
+#include "control/block/lock.h"
+
+#include <errno.h>
+#include <signal.h>
+
+#include "control/block/system.h"
+
+namespace membudget {
+namespace {
+
+constexpr uint32_t kWaiters = 1u << 31;
+constexpr int64_t kSliceNs = 10'000'000;
+constexpr int kSlicesUntilStuck = 100;
+constexpr int kSpins = 64;
+
+bool holder_is_gone(uint32_t word) {
+  auto tid = static_cast<pid_t>(word & ~kWaiters);
+  return kill(tid, 0) != 0 && errno == ESRCH;
+}
+
+void pause_briefly() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+bool try_take(uint32_t *word, uint32_t expected, uint32_t desired) {
+  return __atomic_compare_exchange_n(word, &expected, desired, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+void take_slow(uint32_t *word, uint32_t self) {
+  for (int i = 0; i < kSpins; ++i) {
+    if (__atomic_load_n(word, __ATOMIC_RELAXED) == 0 && try_take(word, 0, self)) return;
+    pause_briefly();
+  }
+  uint32_t last_holder = 0;
+  int slices = 0;
+  for (;;) {
+    uint32_t seen = __atomic_load_n(word, __ATOMIC_RELAXED);
+    if (seen == 0) {
+      if (try_take(word, 0, self | kWaiters)) return;
+      continue;
+    }
+    if (!(seen & kWaiters) && !try_take(word, seen, seen | kWaiters)) continue;
+    seen |= kWaiters;
+    if (futex_wait(word, seen, kSliceNs) != -ETIMEDOUT) continue;
+    slices = seen == last_holder ? slices + 1 : 0;
+    last_holder = seen;
+    bool stuck = slices >= kSlicesUntilStuck || holder_is_gone(seen);
+    if (stuck && try_take(word, seen, self | kWaiters)) return;
+  }
+}
+
+}  // namespace
+
+BlockLock::BlockLock(Header *header)
+    : header_(header), self_(static_cast<uint32_t>(syscall(SYS_gettid)) & ~kWaiters) {
+  if (!try_take(&header_->lock, 0, self_)) take_slow(&header_->lock, self_);
+}
+
+BlockLock::~BlockLock() {
+  uint32_t held = self_;
+  if (__atomic_compare_exchange_n(&header_->lock, &held, 0u, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) return;
+  // Taken from us while we were stopped: then it is the new holder's to release.
+  if ((held & ~kWaiters) != self_) return;
+  __atomic_store_n(&header_->lock, 0u, __ATOMIC_RELEASE);
+  futex_wake_one(&header_->lock);
+}
+
+}  // namespace membudget

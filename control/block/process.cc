@@ -1,0 +1,138 @@
+// Process slots: who holds one, whether it lives, and what becomes of a dead one's.
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "control/block/block.h"
+#include "control/block/lock.h"
+#include "control/block/system.h"
+
+namespace membudget {
+namespace {
+
+// State letter and start time from /proc/PID/stat. False when there is no such process (or no /proc).
+bool read_stat(int32_t pid, char *state, uint64_t *start_time) {
+  char path[32], text[1024];
+  snprintf(path, sizeof path, "/proc/%d/stat", pid);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  ssize_t length = read(fd, text, sizeof text - 1);
+  close(fd);
+  if (length <= 0) return false;
+  text[length] = '\0';
+  const char *field = strrchr(text, ')');  // the command's name may hold blanks and brackets
+  if (!field || field[1] == '\0') return false;
+  *state = field[2];
+  field += 2;
+  for (int i = 3; i < 22 && field; ++i) field = strchr(field + 1, ' ');
+  if (!field) return false;
+  *start_time = strtoull(field + 1, nullptr, 10);
+  return true;
+}
+
+void reset_slot(Process *p) {
+  auto *words = reinterpret_cast<char *>(p);
+  constexpr size_t kFirst = offsetof(Process, mapped_bytes);
+  memset(words + kFirst, 0, offsetof(Process, shards) - kFirst);
+}
+
+// Fills in the identity of a slot. A fresh one has no memory yet; a used one keeps its generation.
+bool take(Process *p, bool fresh, int32_t pid, uint64_t start_time, uint64_t pid_namespace) {
+  if (fresh && !block_populate(p, offsetof(Process, shards))) return false;
+  __atomic_store_n(&p->state, MEMBUDGET_PROCESS_STARTING, __ATOMIC_RELEASE);
+  p->pid = pid;
+  p->start_time = start_time;
+  p->pid_namespace = pid_namespace;
+  ++p->generation;
+  reset_slot(p);
+  if (block_populate(p->shards, 4096)) return true;
+  __atomic_store_n(&p->state, MEMBUDGET_PROCESS_FREE, __ATOMIC_RELEASE);
+  return false;
+}
+
+bool is_same_process(const Process *p, int32_t pid, uint64_t start_time, uint64_t pid_namespace) {
+  return p->state != MEMBUDGET_PROCESS_FREE && p->pid == pid && p->start_time == start_time &&
+         p->pid_namespace == pid_namespace;
+}
+
+Process *find_slot(const Block &block, int32_t pid, uint64_t start_time, uint64_t pid_namespace) {
+  uint32_t high = block.process_high();
+  for (uint32_t i = 0; i < high; ++i)
+    if (is_same_process(block.process(i), pid, start_time, pid_namespace)) return block.process(i);
+  for (uint32_t i = 0; i < high; ++i)
+    if (block.process(i)->state == MEMBUDGET_PROCESS_FREE) return block.process(i);
+  if (high < MEMBUDGET_PROCESSES) return block.process(high);
+  if (process_reap(block, nullptr) == 0) return nullptr;
+  return find_slot(block, pid, start_time, pid_namespace);
+}
+
+}  // namespace
+
+uint64_t own_pid_namespace() {
+  struct stat about;
+  return stat("/proc/self/ns/pid", &about) == 0 ? about.st_ino : 0;
+}
+
+uint64_t process_start_time(int32_t pid) {
+  ErrnoGuard guard;
+  char state = 0;
+  uint64_t start_time = 0;
+  return read_stat(pid, &state, &start_time) ? start_time : 0;
+}
+
+bool process_is_alive(const Process *p) {
+  ErrnoGuard guard;
+  uint64_t here = own_pid_namespace();
+  if (p->pid_namespace != 0 && here != 0 && p->pid_namespace != here) return true;
+  if (p->pid <= 0 || (kill(p->pid, 0) != 0 && errno == ESRCH)) return false;
+  char state = 0;
+  uint64_t start_time = 0;
+  if (p->start_time == 0 || !read_stat(p->pid, &state, &start_time)) return true;  // no /proc: believe the pid
+  return start_time == p->start_time && state != 'Z' && state != 'X';
+}
+
+bool block_is_in_use(const Block &block) {
+  uint32_t high = block.process_high();
+  for (uint32_t i = 0; i < high; ++i) {
+    const Process *p = block.process(i);
+    uint32_t state = __atomic_load_n(&p->state, __ATOMIC_ACQUIRE);
+    bool counts = state == MEMBUDGET_PROCESS_LIVE || state == MEMBUDGET_PROCESS_STARTING;
+    if (counts && process_is_alive(p)) return true;
+  }
+  return false;
+}
+
+Process *process_claim(const Block &block, int32_t pid, uint64_t pid_namespace) {
+  ErrnoGuard guard;
+  uint64_t start_time = process_start_time(pid);
+  BlockLock lock(block.header);
+  Process *p = find_slot(block, pid, start_time, pid_namespace);
+  auto slot = static_cast<uint32_t>(p ? p - block.process(0) : 0);
+  bool fresh = slot >= block.process_high();
+  if (!p || !take(p, fresh, pid, start_time, pid_namespace)) {
+    __atomic_fetch_add(&block.header->uncounted_processes, 1, __ATOMIC_RELAXED);
+    return nullptr;
+  }
+  if (fresh) __atomic_store_n(&block.header->process_high, slot + 1, __ATOMIC_RELEASE);
+  return p;
+}
+
+void process_publish(Process *p) { __atomic_store_n(&p->state, MEMBUDGET_PROCESS_LIVE, __ATOMIC_RELEASE); }
+
+uint32_t process_reap(const Block &block, const Process *but) {
+  uint32_t high = block.process_high(), reaped = 0;
+  for (uint32_t i = 0; i < high; ++i) {
+    Process *p = block.process(i);
+    if (p == but || __atomic_load_n(&p->state, __ATOMIC_ACQUIRE) == MEMBUDGET_PROCESS_FREE) continue;
+    if (process_is_alive(p)) continue;
+    __atomic_store_n(&p->state, MEMBUDGET_PROCESS_FREE, __ATOMIC_RELEASE);
+    ++reaped;
+  }
+  return reaped;
+}
+
+}  // namespace membudget

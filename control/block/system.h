@@ -1,0 +1,43 @@
+// System calls that must not pass through the functions that libmembudget.so itself interposes.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+namespace membudget {
+
+// Keeps errno as it was: what we do inside somebody's malloc or free is not theirs to see.
+class ErrnoGuard {
+ public:
+  ErrnoGuard() : saved_(*location()) {}
+  ~ErrnoGuard() { *location() = saved_; }
+  ErrnoGuard(const ErrnoGuard &) = delete;
+  ErrnoGuard &operator=(const ErrnoGuard &) = delete;
+
+ private:
+  static int *location();
+  int saved_;
+};
+
+// mmap and munmap as the kernel has them; MAP_FAILED and errno on failure.
+inline void *system_mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset) {
+  return reinterpret_cast<void *>(syscall(SYS_mmap, address, bytes, protection, flags, fd, offset));
+}
+inline int system_munmap(void *address, size_t bytes) {
+  return static_cast<int>(syscall(SYS_munmap, address, bytes));
+}
+
+// Shared (between processes) futexes. The time-out is relative, in nanoseconds; negative waits for ever.
+// 0 or -errno.
+int futex_wait(const uint32_t *word, uint32_t expected, int64_t timeout_ns);
+void futex_wake_all(const uint32_t *word);
+void futex_wake_one(const uint32_t *word);
+
+int64_t monotonic_ns();
+uint64_t realtime_ns();
+
+}  // namespace membudget

@@ -1,0 +1,118 @@
+// The malloc family, written once over an allocator and a way of counting.
+//
+// Semantics are glibc 2.36's: see each function. Every block is counted with its usable size when it is
+// handed out, and taken off with the same size when it comes back.
+#pragma once
+
+#include <errno.h>
+#include <string.h>
+
+#include "allocator/concept.h"
+#include "allocator/early_arena.h"
+#include "allocator/ledger.h"
+#include "preload/arguments.h"
+
+namespace membudget {
+
+struct Counted {
+  static constexpr bool counts = true;
+};
+struct Uncounted {
+  static constexpr bool counts = false;
+};
+
+template <Allocator A, typename Count>
+struct Entry {
+  static void *malloc(size_t bytes) { return handed_out(A::allocate(bytes), bytes); }
+
+  static void free(void *block) {
+    if (__builtin_expect(block == nullptr, 0)) return;
+    if (__builtin_expect(!A::owns(block), 0)) return count_freed(EarlyArena::usable_size(block));
+    if constexpr (Count::counts && A::counts_itself) {
+      A::release(block);
+      ledger::freed_total(A::freed_total());
+    } else {
+      if constexpr (Count::counts) ledger::freed(A::usable_size(block));
+      A::release(block);
+    }
+  }
+
+  // A product that overflows: ENOMEM.
+  static void *calloc(size_t count, size_t bytes) {
+    size_t total;
+    if (__builtin_mul_overflow(count, bytes, &total)) return out_of_memory();
+    return handed_out(A::zeroed(total), total);
+  }
+
+  // realloc(NULL, n) is malloc(n); realloc(p, 0) frees p and gives NULL; a failure leaves p as it was.
+  static void *realloc(void *block, size_t bytes) {
+    if (!block) return malloc(bytes);
+    if (bytes == 0) return free(block), nullptr;
+    if (__builtin_expect(!A::owns(block), 0)) return move_from_early(block, bytes);
+    size_t old = Count::counts && !A::counts_itself ? A::usable_size(block) : 0;
+    void *grown = A::resize(block, bytes);
+    if (__builtin_expect(grown == nullptr, 0)) return out_of_memory();
+    if constexpr (Count::counts && A::counts_itself) {
+      ledger::freed_total(A::freed_total());
+      ledger::allocated_total(A::allocated_total());
+    } else if constexpr (Count::counts) {
+      ledger::freed(old);
+      ledger::allocated(A::usable_size(grown));
+    }
+    return grown;
+  }
+
+  // Any alignment is rounded up to a power of two; one that cannot be is EINVAL. The size is free.
+  static void *memalign(size_t alignment, size_t bytes) {
+    alignment = rounded_alignment(alignment);
+    if (alignment == 0) return errno = EINVAL, nullptr;
+    if (aligned_size_is_too_large(alignment, bytes)) return out_of_memory();
+    void *block = alignment <= 16 ? A::allocate(bytes) : A::aligned(alignment, bytes);
+    return handed_out(block, SIZE_MAX);
+  }
+
+  // The error is returned, errno and *out stay as they were.
+  static int posix_memalign(void **out, size_t alignment, size_t bytes) {
+    if (!posix_alignment_is_valid(alignment)) return EINVAL;
+    int kept = errno;
+    void *block = memalign(alignment, bytes);
+    errno = kept;
+    if (!block) return ENOMEM;
+    *out = block;
+    return 0;
+  }
+
+  static size_t usable_size(void *block) {
+    if (!block) return 0;
+    return A::owns(block) ? A::usable_size(block) : EarlyArena::usable_size(block);
+  }
+
+ private:
+  __attribute__((noinline, cold)) static void *out_of_memory() {
+    errno = ENOMEM;
+    return nullptr;
+  }
+
+  static void *handed_out(void *block, size_t bytes) {
+    if (__builtin_expect(block == nullptr, 0)) return out_of_memory();
+    if constexpr (Count::counts && A::counts_itself) ledger::allocated_total(A::allocated_total());
+    else if constexpr (Count::counts) ledger::allocated(A::size_handed_out(block, bytes));
+    return block;
+  }
+
+  // A block of the start-up's arena never reaches an allocator's own functions.
+  static void count_freed(size_t bytes) {
+    if constexpr (Count::counts) ledger::freed(bytes);
+  }
+
+  __attribute__((noinline, cold)) static void *move_from_early(void *block, size_t bytes) {
+    size_t old = EarlyArena::usable_size(block);
+    void *grown = malloc(bytes);
+    if (!grown) return nullptr;
+    memcpy(grown, block, old < bytes ? old : bytes);
+    count_freed(old);
+    return grown;
+  }
+};
+
+}  // namespace membudget

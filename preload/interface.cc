@@ -1,0 +1,31 @@
+// What the readers find in a process that runs under the library (by dlsym; see membudget_self()).
+#include <errno.h>
+
+#include "allocator/ledger.h"
+#include "preload/startup.h"
+#include "preload/trim.h"
+
+#define MEMBUDGET_EXPORT extern "C" __attribute__((visibility("default")))
+
+// The group's block and this process's slot in it; NULL when the process is not counted. The slot is
+// another one after a fork.
+MEMBUDGET_EXPORT void *membudget_preload_block() {
+  return membudget::startup_counts() ? membudget::ledger::binding().block.header : nullptr;
+}
+
+MEMBUDGET_EXPORT void *membudget_preload_process() {
+  return membudget::startup_counts() ? membudget::ledger::binding().process : nullptr;
+}
+
+// Sets the group's limit in bytes, 0 for none. 0 or -errno.
+MEMBUDGET_EXPORT int membudget_preload_set_limit(int64_t bytes) {
+  if (!membudget::startup_counts()) return -ESRCH;
+  if (bytes < 0) return -EINVAL;
+  membudget::Limits limits = {};
+  limits.limit = {bytes, MEMBUDGET_UNIT_BYTES, 1};
+  membudget::budget_set_limits(membudget::ledger::binding().block, limits, 0);
+  return 0;
+}
+
+// Has the allocator hand free memory back to the kernel; by how much the resident set fell, in bytes.
+MEMBUDGET_EXPORT int64_t membudget_preload_trim() { return membudget::trim_now(); }

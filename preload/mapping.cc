@@ -1,0 +1,142 @@
+// mmap, munmap and mremap of the program: what it maps by itself is counted as mapped bytes.
+//
+// Counted: private, anonymous, writable memory without MAP_NORESERVE and MAP_STACK, in whole pages. CPython's
+// arenas are such. An allocator's own mappings are not the program's, or everything would count twice: glibc's
+// do not pass here, the private jemalloc's neither, and a dlopen'ed one's are told by the caller's address.
+// The lock is held over the system call, so that the table and the address space change together.
+#include "preload/mapping.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <sys/mman.h>
+
+#include "allocator/dynamic.h"
+#include "allocator/ledger.h"
+#include "control/block/system.h"
+#include "preload/interval_table.h"
+#include "preload/startup.h"
+
+#define MEMBUDGET_EXPORT extern "C" __attribute__((visibility("default")))
+
+namespace membudget {
+namespace {
+
+constinit IntervalTable table{};
+uint32_t lock_word;  // 0 free, 1 taken, 2 taken and waited for
+__attribute__((tls_model("initial-exec"))) thread_local bool is_inside;  // a signal handler may map, too
+
+uintptr_t page_up(uintptr_t bytes) {
+  constexpr uintptr_t kPage = 4096;
+  return (bytes + kPage - 1) & ~(kPage - 1);
+}
+
+class TableLock {
+ public:
+  TableLock() { mapping_lock(); }
+  ~TableLock() { mapping_unlock(); }
+};
+
+bool belongs_to_allocator(const void *caller) { return startup_is_loading() || dynamic_contains_code(caller); }
+
+bool is_counted(int protection, int flags) {
+  bool is_private = (flags & MAP_TYPE) == MAP_PRIVATE;
+  return (flags & MAP_ANONYMOUS) && is_private && (protection & PROT_WRITE) && !(flags & (MAP_NORESERVE | MAP_STACK));
+}
+
+void *map(const void *caller, void *address, size_t bytes, int protection, int flags, int fd, off_t offset) {
+  bool counts = is_counted(protection, flags);
+  bool replaces = flags & MAP_FIXED;
+  if ((!counts && !replaces) || is_inside || belongs_to_allocator(caller))
+    return system_mmap(address, bytes, protection, flags, fd, offset);
+  void *memory;
+  int64_t change = 0;
+  {
+    TableLock lock;
+    memory = system_mmap(address, bytes, protection, flags, fd, offset);
+    if (memory == MAP_FAILED) return memory;
+    auto start = reinterpret_cast<uintptr_t>(memory), end = start + page_up(bytes);
+    if (replaces) change -= static_cast<int64_t>(table.remove(start, end));
+    if (counts && table.add(start, end)) change += static_cast<int64_t>(end - start);
+  }
+  if (change != 0) ledger::mapped(change);
+  return memory;
+}
+
+int unmap(const void *caller, void *address, size_t bytes) {
+  if (is_inside || belongs_to_allocator(caller)) return system_munmap(address, bytes);
+  int64_t change = 0;
+  {
+    TableLock lock;
+    int result = system_munmap(address, bytes);
+    if (result != 0) return result;
+    auto start = reinterpret_cast<uintptr_t>(address);
+    change = -static_cast<int64_t>(table.remove(start, start + page_up(bytes)));
+  }
+  if (change != 0) ledger::mapped(change);
+  return 0;
+}
+
+void *system_mremap(void *address, size_t old_bytes, size_t new_bytes, int flags, void *wanted) {
+  return reinterpret_cast<void *>(syscall(SYS_mremap, address, old_bytes, new_bytes, flags, wanted));
+}
+
+// A counted range stays counted where it goes, in its new size; MREMAP_DONTUNMAP leaves an empty one behind,
+// which is counted on, since the program may fill it again.
+void *remap(const void *caller, void *address, size_t old_bytes, size_t new_bytes, int flags, void *wanted) {
+  if (is_inside || belongs_to_allocator(caller)) return system_mremap(address, old_bytes, new_bytes, flags, wanted);
+  int64_t change = 0;
+  void *memory;
+  {
+    TableLock lock;
+    memory = system_mremap(address, old_bytes, new_bytes, flags, wanted);
+    if (memory == MAP_FAILED) return memory;
+    auto old_start = reinterpret_cast<uintptr_t>(address), old_end = old_start + page_up(old_bytes);
+    auto start = reinterpret_cast<uintptr_t>(memory), end = start + page_up(new_bytes);
+    bool stays = flags & MREMAP_DONTUNMAP;
+    size_t counted = stays ? table.overlap(old_start, old_end) : table.remove(old_start, old_end);
+    if (!stays) change -= static_cast<int64_t>(counted);
+    change -= static_cast<int64_t>(table.remove(start, end));
+    if (counted > 0 && table.add(start, end)) change += static_cast<int64_t>(end - start);
+  }
+  if (change != 0) ledger::mapped(change);
+  return memory;
+}
+
+}  // namespace
+
+void mapping_lock() {
+  is_inside = true;
+  uint32_t free_word = 0;
+  if (__atomic_compare_exchange_n(&lock_word, &free_word, 1u, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) return;
+  while (__atomic_exchange_n(&lock_word, 2u, __ATOMIC_ACQUIRE) != 0) futex_wait(&lock_word, 2, -1);
+}
+
+void mapping_unlock() {
+  if (__atomic_exchange_n(&lock_word, 0u, __ATOMIC_RELEASE) == 2) futex_wake_one(&lock_word);
+  is_inside = false;
+}
+
+}  // namespace membudget
+
+MEMBUDGET_EXPORT void *mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset) {
+  return membudget::map(__builtin_return_address(0), address, bytes, protection, flags, fd, offset);
+}
+
+MEMBUDGET_EXPORT void *mmap64(void *address, size_t bytes, int protection, int flags, int fd, off64_t offset) {
+  return membudget::map(__builtin_return_address(0), address, bytes, protection, flags, fd, offset);
+}
+
+MEMBUDGET_EXPORT int munmap(void *address, size_t bytes) {
+  return membudget::unmap(__builtin_return_address(0), address, bytes);
+}
+
+MEMBUDGET_EXPORT void *mremap(void *address, size_t old_bytes, size_t new_bytes, int flags, ...) {
+  void *wanted = nullptr;
+  if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) {
+    va_list arguments;
+    va_start(arguments, flags);
+    wanted = va_arg(arguments, void *);
+    va_end(arguments);
+  }
+  return membudget::remap(__builtin_return_address(0), address, old_bytes, new_bytes, flags, wanted);
+}

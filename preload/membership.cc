@@ -1,0 +1,161 @@
+#include "preload/membership.h"
+
+#include <fcntl.h>
+#include <linux/limits.h>
+#include <linux/membarrier.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "allocator/ledger.h"
+#include "control/block/machine.h"
+#include "control/block/system.h"
+#include "preload/mapping.h"
+#include "preload/startup.h"
+
+namespace membudget {
+namespace {
+
+constexpr int kMostNameBytes = MEMBUDGET_NAME_MAX;
+
+// The arguments of this process, blanks between, cut off at `size`.
+void read_command(char *text, size_t size) {
+  int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+  ssize_t length = fd >= 0 ? read(fd, text, size - 1) : 0;
+  if (fd >= 0) close(fd);
+  if (length < 0) length = 0;
+  text[length] = '\0';
+  for (ssize_t i = 0; i + 1 < length; ++i)
+    if (text[i] == '\0') text[i] = ' ';
+}
+
+void describe(Process *p, const Settings &settings) {
+  p->parent_pid = getppid();
+  strncpy(p->allocator, settings.allocator, sizeof p->allocator - 1);
+  read_command(p->command, sizeof p->command);
+  memcpy(p->config_errors, settings.errors, sizeof p->config_errors);
+}
+
+void register_barriers() {
+  syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+  syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0);
+}
+
+// "NAME.PID", with NAME cut so that it fits.
+void own_name(const char *name, char *out, size_t size) {
+  char suffix[16];
+  int length = snprintf(suffix, sizeof suffix, ".%d", getpid());
+  snprintf(out, size, "%.*s%s", kMostNameBytes - length, name, suffix);
+}
+
+// Whether a process other than this one is in the block of that name: then this one is its child.
+bool is_child_of(const char *directory, const char *name) {
+  char path[PATH_MAX];
+  Block block;
+  if (!block_path(directory, name, path, sizeof path) || block_open(path, &block) != 0) return false;
+  bool found = false;
+  for (uint32_t i = 0; i < block.process_high() && !found; ++i) {
+    const Process *p = block.process(i);
+    found = p->state == MEMBUDGET_PROCESS_LIVE && p->pid != getpid() && process_is_alive(p);
+  }
+  block_close(&block);
+  return found;
+}
+
+Membership join_private(const Settings &settings) {
+  Membership own;
+  if (block_create_private(settings.name, &own.block) != 0) return {};
+  own.process = process_claim(own.block, getpid(), own_pid_namespace());
+  own.created = true;
+  return own;
+}
+
+Membership join(Settings *settings) {
+  BlockMember member;
+  int error = block_join(settings->directory, settings->name, &member);
+  if (error == 0) return {member.block, member.process, member.created};
+  settings_add_error(settings, "MEMBUDGET_DIR=%.200s: no block for %.64s there (%s): only this process sees its budget\n",
+                     settings->directory, settings->name, strerrordesc_np(-error));
+  return join_private(*settings);
+}
+
+void set_limits(const Block &block, const Settings &settings) {
+  Header *h = block.header;
+  h->measure = settings.measure >= 0 ? static_cast<uint32_t>(settings.measure) : MEMBUDGET_MEASURE_COUNTED;
+  h->children = static_cast<uint32_t>(settings.children);
+  budget_set_limits(block, settings.limits, memory_limit_bytes());
+}
+
+// --- fork ---
+
+void before_fork() {
+  mapping_lock();
+  ledger::before_fork();
+}
+
+void after_fork_in_parent() {
+  ledger::after_fork_in_parent();
+  mapping_unlock();
+}
+
+Membership membership_of_child(const Block &inherited) {
+  const Settings &settings = startup_settings();
+  if (settings.children == Children::ignore) return {};
+  if (settings.children == Children::join)
+    return {inherited, process_claim(inherited, getpid(), own_pid_namespace()), false};
+  Settings own = settings;
+  own_name(settings.name, own.name, sizeof own.name);
+  return join(&own);
+}
+
+void after_fork_in_child() {
+  mapping_unlock();
+  Membership child = membership_of_child(ledger::binding().block);
+  if (child.process) {
+    register_barriers();
+    describe(child.process, startup_settings());
+  } else {
+    startup_stop_counting();
+  }
+  ledger::after_fork_in_child(child.process ? child.block : ledger::binding().block, child.process, !child.created);
+  if (child.created) set_limits(child.block, startup_settings());
+}
+
+// --- exit ---
+
+// Runs late in exit(): what is still freed afterwards is counted in the slot, which nobody else takes
+// before the process is gone. The last one out removes the block.
+__attribute__((destructor)) void leave() {
+  if (!startup_counts()) return;
+  const auto &bound = ledger::binding();
+  __atomic_store_n(&bound.process->state, MEMBUDGET_PROCESS_LEAVING, __ATOMIC_RELEASE);
+  budget_evaluate(bound.block);
+  futex_wake_all(&bound.block.header->level_word);
+  char path[PATH_MAX];
+  if (block_path(startup_settings().directory, bound.block.header->name, path, sizeof path))
+    block_remove_if_unused(path);
+}
+
+}  // namespace
+
+Membership membership_begin(Settings *settings) {
+  if (settings->name[0] == '\0') snprintf(settings->name, sizeof settings->name, "%d", getpid());
+  if (settings->children != Children::join && is_child_of(settings->directory, settings->name)) {
+    if (settings->children == Children::ignore) return {};
+    char name[sizeof settings->name];
+    own_name(settings->name, name, sizeof name);
+    memcpy(settings->name, name, sizeof name);
+  }
+  register_barriers();
+  return join(settings);
+}
+
+void membership_settle(const Membership &membership, const Settings &settings) {
+  describe(membership.process, settings);
+  if (membership.created) set_limits(membership.block, settings);
+  pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+  if (!getenv("MEMBUDGET_NAME")) setenv("MEMBUDGET_NAME", settings.name, 0);
+}
+
+}  // namespace membudget

@@ -1,0 +1,26 @@
+// This process's place in its group: joined at start-up, passed on by fork, left at exit.
+//
+// MEMBUDGET_CHILDREN decides what a child is: a member of the same group (join), of one of its own that is
+// named NAME.PID (own), or not counted (ignore). A child that was exec'ed knows the group by MEMBUDGET_NAME,
+// which the first process sets, and that it is a child by finding the block in use by another.
+#pragma once
+
+#include "control/block/settings.h"
+
+namespace membudget {
+
+struct Membership {
+  Block block;
+  Process *process = nullptr;  // NULL: this process is not counted
+  bool created = false;
+};
+
+// Joins, and registers the process with the barriers that withdraw allowances. Problems go to
+// `settings->errors`; where no file can be had the block is memory that only this process sees.
+Membership membership_begin(Settings *settings);
+
+// Once the ledger counts into the slot: describes the process there, sets the limits of a new group,
+// installs the fork handlers, and names the group in the environment for children that exec.
+void membership_settle(const Membership &, const Settings &);
+
+}  // namespace membudget

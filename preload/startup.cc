@@ -1,0 +1,170 @@
+#include "preload/startup.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+
+#include "allocator/dynamic.h"
+#include "allocator/jemalloc.h"
+#include "allocator/ledger.h"
+#include "allocator/ptmalloc.h"
+#include "control/block/system.h"
+#include "preload/membership.h"
+#include "preload/table.h"
+#include "preload/trim.h"
+
+extern char **environ;
+
+namespace membudget {
+namespace {
+
+constinit Settings settings{};
+AllocatorKind kind = AllocatorKind::ptmalloc;
+bool is_chosen;
+bool is_secure;
+bool is_counting;
+bool is_loading;
+pthread_key_t thread_exit_key;
+bool has_thread_exit_key;
+
+// The value of MEMBUDGET_ALLOCATOR, before anything else is read.
+const char *allocator_wanted() {
+  const char *value = getenv("MEMBUDGET_ALLOCATOR");
+  return value && *value ? value : "ptmalloc";
+}
+
+bool is_dynamic(const char *allocator) {
+  return strcmp(allocator, "mimalloc") == 0 || strcmp(allocator, "tcmalloc") == 0 || allocator[0] == '/';
+}
+
+// One line on standard error, by a single write: no stdio in somebody's process.
+void complain(const char *lines) {
+  if (settings.log == Log::quiet) return;
+  for (const char *line = lines; *line;) {
+    size_t length = strcspn(line, "\n");
+    char text[1200];
+    int written = snprintf(text, sizeof text, "membudget: %.*s\n", static_cast<int>(length), line);
+    if (written > 0 && write(STDERR_FILENO, text, static_cast<size_t>(written)) < 0) return;
+    line += length + (line[length] == '\n');
+  }
+}
+
+void use_jemalloc() {
+  if (!Jemalloc::bind()) return;
+  ledger::count_by({Jemalloc::allocated_total, Jemalloc::freed_total});
+  kind = AllocatorKind::jemalloc;
+  entry_table = table_of<Jemalloc, Counted>();
+}
+
+void use_ptmalloc() {
+  kind = AllocatorKind::ptmalloc;
+  entry_table = table_of<Ptmalloc, Counted>();
+}
+
+// Loads the dlopen'ed allocator; on failure glibc's takes over what the early arena began.
+void load_dynamic() {
+  char why[600] = "";
+  is_loading = true;
+  bool loaded = strcmp(settings.allocator, "mimalloc") == 0   ? dynamic_bind_mimalloc(why, sizeof why)
+                : strcmp(settings.allocator, "tcmalloc") == 0 ? dynamic_bind_tcmalloc(why, sizeof why)
+                                                              : dynamic_bind_path(settings.allocator, why, sizeof why);
+  is_loading = false;
+  if (loaded) {
+    kind = AllocatorKind::dynamic;
+    entry_table = table_of<Dynamic, Counted>();
+    return;
+  }
+  settings_add_error(&settings, "MEMBUDGET_ALLOCATOR=%.100s cannot be used: %.500s\n", settings.allocator, why);
+  strcpy(settings.allocator, "ptmalloc");
+  kind = AllocatorKind::ptmalloc;
+  entry_table = table_of<PtmallocAfterEarly, Counted>();
+}
+
+// What CPython takes its small objects from. Its environment is read after this.
+void set_python_malloc() {
+  bool counted_exactly = settings.python_malloc == PythonMalloc::malloc ||
+                         (settings.python_malloc == PythonMalloc::automatic && kind != AllocatorKind::ptmalloc);
+  if (counted_exactly) setenv("PYTHONMALLOC", "malloc", 0);
+}
+
+void on_thread_exit(void *) { ledger::thread_ends(); }
+
+// Without a key (the program has taken them all) a dead thread's shard is not used again: no count is lost.
+void on_thread_start() {
+  if (has_thread_exit_key) pthread_setspecific(thread_exit_key, &thread_exit_key);
+}
+
+void start_counting() {
+  Membership membership = membership_begin(&settings);
+  if (!membership.process) return startup_stop_counting();
+  has_thread_exit_key = pthread_key_create(&thread_exit_key, on_thread_exit) == 0;
+  is_counting = true;
+  ledger::start({membership.block, membership.process, trim_on_request, on_thread_start});
+  membership_settle(membership, settings);
+}
+
+__attribute__((constructor)) void startup() {
+  ErrnoGuard guard;
+  startup_choose();
+  if (is_secure) return;
+  settings_read(environ, &settings);
+  bool layout_is_known = Ptmalloc::bind();
+  if (!layout_is_known)
+    settings_add_error(&settings, "this glibc keeps its chunks in another way than membudget knows: not counted\n");
+  if (strcmp(settings.allocator, "jemalloc") == 0 && kind != AllocatorKind::jemalloc)
+    settings_add_error(&settings, "MEMBUDGET_ALLOCATOR=jemalloc cannot be used: it keeps no counters here\n");
+  Ptmalloc::configure(settings.mmap_threshold, settings.trim_threshold, settings.arenas);
+  if (is_dynamic(allocator_wanted())) {
+    if (is_dynamic(settings.allocator)) load_dynamic();
+    else entry_table = table_of<PtmallocAfterEarly, Counted>();
+  }
+  if (layout_is_known) start_counting();
+  else startup_stop_counting();
+  set_python_malloc();
+  complain(settings.errors);
+}
+
+}  // namespace
+
+void startup_choose() {
+  if (__atomic_exchange_n(&is_chosen, true, __ATOMIC_ACQ_REL)) return;
+  ErrnoGuard guard;
+  is_secure = getauxval(AT_SECURE) != 0;
+  if (is_secure) {
+    entry_table = table_of<Ptmalloc, Uncounted>();
+  } else if (strcmp(allocator_wanted(), "jemalloc") == 0) {
+    use_ptmalloc();
+    use_jemalloc();
+  } else if (is_dynamic(allocator_wanted())) {
+    entry_table = table_of<EarlyArena, Counted>();
+  } else {
+    use_ptmalloc();
+  }
+}
+
+void startup_stop_counting() {
+  is_counting = false;
+  switch (kind) {
+    case AllocatorKind::ptmalloc: entry_table = table_of<PtmallocAfterEarly, Uncounted>(); break;
+    case AllocatorKind::jemalloc: entry_table = table_of<Jemalloc, Uncounted>(); break;
+    case AllocatorKind::dynamic: entry_table = table_of<Dynamic, Uncounted>(); break;
+  }
+}
+
+bool startup_is_loading() { return is_loading; }
+const Settings &startup_settings() { return settings; }
+AllocatorKind startup_allocator() { return kind; }
+bool startup_counts() { return is_counting; }
+
+void startup_trim() {
+  switch (kind) {
+    case AllocatorKind::ptmalloc: return Ptmalloc::trim();
+    case AllocatorKind::jemalloc: return Jemalloc::trim();
+    case AllocatorKind::dynamic: return Dynamic::trim();
+  }
+}
+
+}  // namespace membudget
