@@ -13,8 +13,11 @@ namespace membudget {
 //   aligned(alignment, bytes)   alignment is a power of two
 //   release(block)              not NULL; keeps errno
 //   usable_size(block)          what malloc_usable_size returns; not NULL; the same until resize or release
-//   size_handed_out(block, bytes)  usable_size of a block just gotten by allocate(bytes), where that is
-//                               known more cheaply
+//   finds_size                  has size_found(block): the usable size of a block of its own, or 0 when it takes
+//                               more to know it (takes any address, NULL and other allocators' blocks too);
+//                               size_noted(block, bytes): the same for a block just gotten by allocate(bytes)
+//                               or with SIZE_MAX otherwise; and note_size(block, usable), which such a block
+//                               must have gone through before its size is asked for
 //   owns(block)                 false for a block that start-up handed out before this allocator was there
 //   trim()                      hands free memory back to the kernel
 //   counts_itself               keeps allocated_total() and freed_total() for the calling thread: the sums
@@ -28,10 +31,10 @@ concept Allocator = requires(void *block, const void *seen, size_t bytes) {
   { A::aligned(bytes, bytes) } -> std::same_as<void *>;
   { A::release(block) } -> std::same_as<void>;
   { A::usable_size(seen) } -> std::same_as<size_t>;
-  { A::size_handed_out(seen, bytes) } -> std::same_as<size_t>;
   { A::owns(seen) } -> std::same_as<bool>;
   { A::trim() } -> std::same_as<void>;
   { A::counts_itself } -> std::convertible_to<bool>;
+  { A::finds_size } -> std::convertible_to<bool>;
   { A::name } -> std::convertible_to<const char *>;
 };
 

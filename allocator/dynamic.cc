@@ -11,7 +11,6 @@ namespace membudget {
 
 DynamicCalls dynamic_calls;
 uint16_t dynamic_small_sizes[kSmallBytes / 8 + 1];
-ptrdiff_t Dynamic::errno_offset;
 
 namespace {
 
@@ -84,6 +83,13 @@ void learn_small_sizes(const DynamicCalls &calls) {
   }
 }
 
+template <typename Sizes>
+bool reserve_sizes(char *why, size_t why_size) {
+  if (Sizes::reserve()) return true;
+  snprintf(why, why_size, "no address space for its table of sizes (see ulimit -v)");
+  return false;
+}
+
 bool accept(const Finder &finder, DynamicCalls calls, const char *path, char *why, size_t why_size) {
   if (finder.missing) {
     snprintf(why, why_size, "%s is no malloc library: it does not define %s", path, finder.missing);
@@ -98,7 +104,6 @@ bool accept(const Finder &finder, DynamicCalls calls, const char *path, char *wh
   calls.handle = finder.handle;
   ElfW(Addr) base = finder.base;
   dl_iterate_phdr(note_range, &base);
-  Dynamic::errno_offset = reinterpret_cast<char *>(&errno) - static_cast<char *>(__builtin_thread_pointer());
   learn_small_sizes(calls);
   dynamic_calls = calls;
   return true;
@@ -140,7 +145,7 @@ bool dynamic_bind_mimalloc(char *why, size_t why_size) {
   finder.optional("mi_good_size", &calls.good_size);
   calls.trim = mimalloc_trim;
   if (finder.optional("mi_stats_print", &mi_stats_print_function)) calls.stats = mimalloc_stats;
-  return accept(finder, calls, kPath, why, why_size);
+  return reserve_sizes<MimallocSizes>(why, why_size) && accept(finder, calls, kPath, why, why_size);
 }
 
 bool dynamic_bind_tcmalloc(char *why, size_t why_size) {
@@ -157,7 +162,7 @@ bool dynamic_bind_tcmalloc(char *why, size_t why_size) {
   finder.required("MallocExtension_ReleaseFreeMemory", &calls.trim);
   finder.optional("tc_malloc_stats", &calls.stats);
   if (finder.optional("tc_nallocx", &tc_nallocx_function)) calls.good_size = tcmalloc_good_size;
-  return accept(finder, calls, kPath, why, why_size);
+  return reserve_sizes<TcmallocSizes>(why, why_size) && accept(finder, calls, kPath, why, why_size);
 }
 
 bool dynamic_bind_path(const char *path, char *why, size_t why_size) {
@@ -176,6 +181,13 @@ bool dynamic_bind_path(const char *path, char *why, size_t why_size) {
   finder.optional("malloc_stats", &calls.stats);
   if (finder.optional("malloc_trim", &foreign_malloc_trim)) calls.trim = foreign_trim;
   return accept(finder, calls, path, why, why_size);
+}
+
+// glibc's free keeps errno since 2.33; others do not promise it.
+void Foreign::release(void *block) {
+  int kept = errno;
+  dynamic_calls.free(block);
+  errno = kept;
 }
 
 bool dynamic_contains_code(const void *address) {

@@ -8,6 +8,7 @@
 
 #include "allocator/concept.h"
 #include "allocator/early_arena.h"
+#include "allocator/size_map.h"
 
 namespace membudget {
 
@@ -38,44 +39,52 @@ bool dynamic_bind_path(const char *path, char *why, size_t why_size);
 // Whether the code at `address` belongs to the loaded allocator: its mappings are not the program's.
 bool dynamic_contains_code(const void *address);
 
+// mimalloc and tcmalloc: their blocks' sizes come from the small sizes above and the size map, and they are
+// known to reach the kernel through the functions that we export, which keep errno for them.
+template <typename Sizes>
 struct Dynamic {
   static constexpr const char *name = "dynamic";
   static constexpr bool counts_itself = false;
+  static constexpr bool finds_size = true;
 
-  static void *allocate(size_t bytes) { return bytes > PTRDIFF_MAX ? nullptr : dynamic_calls.malloc(bytes); }
+  static void *allocate(size_t bytes) {
+    return __builtin_expect(bytes > PTRDIFF_MAX, 0) ? nullptr : dynamic_calls.malloc(bytes);
+  }
   static void *zeroed(size_t bytes) { return bytes > PTRDIFF_MAX ? nullptr : dynamic_calls.calloc(1, bytes); }
   static void *resize(void *block, size_t bytes) {
     return bytes > PTRDIFF_MAX ? nullptr : dynamic_calls.realloc(block, bytes);
   }
   static void *aligned(size_t alignment, size_t bytes) {
-    return bytes > PTRDIFF_MAX - alignment ? nullptr : dynamic_calls.memalign(alignment, bytes);
+    void *block = bytes > PTRDIFF_MAX - alignment ? nullptr : dynamic_calls.memalign(alignment, bytes);
+    if (block) Sizes::note_aligned(block, usable_size(block));
+    return block;
   }
-  // glibc's free keeps errno since 2.33; these do not promise it.
-  static void release(void *block) {
-    int *error = errno_address();
-    int kept = *error;
-    dynamic_calls.free(block);
-    *error = kept;
-  }
+  static void release(void *block) { dynamic_calls.free(block); }
   static bool owns(const void *block) { return !EarlyArena::owns(block); }
   static size_t usable_size(const void *block) { return dynamic_calls.usable_size(const_cast<void *>(block)); }
-  static size_t size_handed_out(const void *block, size_t bytes) {
-    size_t known = bytes <= kSmallBytes ? dynamic_small_sizes[(bytes + 7) / 8] : 0;
-    return __builtin_expect(known != 0, 1) ? known : usable_size(block);
+  static size_t size_found(const void *block) { return Sizes::find(block); }
+  static size_t size_noted(const void *block, size_t requested) {
+    size_t known = requested <= kSmallBytes ? dynamic_small_sizes[(requested + 7) / 8] : 0;
+    return __builtin_expect(Sizes::has(block, known), 1) ? known : 0;
   }
+  static void note_size(const void *block, size_t usable_bytes) { Sizes::note(block, usable_bytes); }
   static void trim() {
     if (dynamic_calls.trim) dynamic_calls.trim();
   }
-
- private:
-  // errno is static TLS of libc: at the same distance from every thread pointer.
-  static int *errno_address() {
-    return reinterpret_cast<int *>(static_cast<char *>(__builtin_thread_pointer()) + errno_offset);
-  }
-
- public:
-  static ptrdiff_t errno_offset;
 };
-static_assert(Allocator<Dynamic>);
+using Mimalloc = Dynamic<MimallocSizes>;
+using Tcmalloc = Dynamic<TcmallocSizes>;
+static_assert(Allocator<Mimalloc> && Allocator<Tcmalloc>);
+
+// Any other library: nothing is known of its sizes, nor of what its free does to errno.
+struct Foreign : Dynamic<MimallocSizes> {
+  static constexpr bool finds_size = false;
+
+  static void *aligned(size_t alignment, size_t bytes) {
+    return bytes > PTRDIFF_MAX - alignment ? nullptr : dynamic_calls.memalign(alignment, bytes);
+  }
+  static void release(void *block);
+};
+static_assert(Allocator<Foreign>);
 
 }  // namespace membudget

@@ -14,6 +14,7 @@ namespace membudget {
 struct EarlyArena {
   static constexpr const char *name = "early";
   static constexpr bool counts_itself = false;
+  static constexpr bool finds_size = false;
   static constexpr size_t capacity_bytes = 16 << 20;  // of address space; pages are taken when touched
 
   static void *allocate(size_t bytes) { return aligned(16, bytes); }
@@ -25,7 +26,6 @@ struct EarlyArena {
     return reinterpret_cast<uintptr_t>(block) - reinterpret_cast<uintptr_t>(memory) < capacity_bytes;
   }
   static size_t usable_size(const void *block) { return static_cast<const size_t *>(block)[-1]; }
-  static size_t size_handed_out(const void *block, size_t) { return usable_size(block); }
   static void trim() {}
 
  private:

@@ -24,6 +24,7 @@ struct Jemalloc {
   static constexpr const char *name = "jemalloc";
   // thread.allocatedp and thread.deallocatedp: advanced by usable sizes, on jemalloc's own fast path.
   static constexpr bool counts_itself = true;
+  static constexpr bool finds_size = false;
 
   static void *allocate(size_t bytes) { return membudget_je_malloc(bytes); }
   static void *zeroed(size_t bytes) { return membudget_je_calloc(1, bytes); }
@@ -32,7 +33,6 @@ struct Jemalloc {
   static void release(void *block) { membudget_je_free(block); }
   static bool owns(const void *) { return true; }
   static size_t usable_size(const void *block) { return membudget_je_malloc_usable_size(block); }
-  static size_t size_handed_out(const void *block, size_t) { return usable_size(block); }
   static void trim();
 
   static uint64_t allocated_total() { return *counter(allocated_offset); }

@@ -157,11 +157,11 @@ __attribute__((noinline, cold)) void settle_slow(const Change &change) {
 
 }  // namespace
 
-__attribute__((noinline, cold)) void allocated_slow(size_t bytes) {
+__attribute__((noinline, cold)) void settle_allocated(size_t bytes) {
   settle_slow({static_cast<int64_t>(bytes), 0, 1, 0});
 }
 
-__attribute__((noinline, cold)) void freed_slow(size_t bytes) { settle_slow({0, static_cast<int64_t>(bytes), 0, 1}); }
+__attribute__((noinline, cold)) void settle_freed(size_t bytes) { settle_slow({0, static_cast<int64_t>(bytes), 0, 1}); }
 
 void mapped(int64_t bytes) {
   ErrnoGuard guard;

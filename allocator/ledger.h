@@ -41,52 +41,50 @@ inline void add(int64_t *word, int64_t bytes) {
 }
 inline void add(uint64_t *word, int64_t count) { add(reinterpret_cast<int64_t *>(word), count); }
 
-// The slow paths. They keep errno. Cost: from 10 ns (re-arm) to a few us (withdrawal of all allowances).
-void allocated_slow(size_t bytes);
-void freed_slow(size_t bytes);
-
-// Counts a block of `bytes` usable bytes handed out. Safe in any thread, at any time, in signal handlers.
-inline void allocated(size_t bytes) {
+// Count a block of `bytes` usable bytes handed out, or taken back. Safe in any thread, at any time, in signal
+// handlers. True: the trigger is met, and the caller goes to settle_allocated() or settle_freed() with the
+// same bytes before it returns (kept apart so that the hot path has nothing to save over a call).
+[[nodiscard]] inline bool allocated(size_t bytes) {
   Shard *s = thread.shard;
   add(&s->allocated_bytes, static_cast<int64_t>(bytes));
   add(&s->allocations, 1);
   __atomic_signal_fence(__ATOMIC_SEQ_CST);
-  if (__builtin_expect(__atomic_load_n(&s->allocated_bytes, __ATOMIC_RELAXED) >
-                           __atomic_load_n(&s->allocated_trigger, __ATOMIC_RELAXED), 0))
-    allocated_slow(bytes);
+  return __builtin_expect(__atomic_load_n(&s->allocated_bytes, __ATOMIC_RELAXED) >
+                              __atomic_load_n(&s->allocated_trigger, __ATOMIC_RELAXED), 0);
 }
 
-// Counts a block of `bytes` usable bytes taken back.
-inline void freed(size_t bytes) {
+[[nodiscard]] inline bool freed(size_t bytes) {
   Shard *s = thread.shard;
   add(&s->freed_bytes, static_cast<int64_t>(bytes));
   add(&s->frees, 1);
   __atomic_signal_fence(__ATOMIC_SEQ_CST);
-  if (__builtin_expect(__atomic_load_n(&s->freed_bytes, __ATOMIC_RELAXED) >
-                           __atomic_load_n(&s->freed_trigger, __ATOMIC_RELAXED), 0))
-    freed_slow(bytes);
+  return __builtin_expect(__atomic_load_n(&s->freed_bytes, __ATOMIC_RELAXED) >
+                              __atomic_load_n(&s->freed_trigger, __ATOMIC_RELAXED), 0);
 }
 
 // The same for an allocator that counts by itself: `total` is its count for this thread, ever.
-inline void allocated_total(uint64_t total) {
+[[nodiscard]] inline bool allocated_total(uint64_t total) {
   Shard *s = thread.shard;
   int64_t now = static_cast<int64_t>(total) + thread.allocated_base;
   __atomic_store_n(&s->allocated_bytes, now, __ATOMIC_RELAXED);
   add(&s->allocations, 1);
   __atomic_signal_fence(__ATOMIC_SEQ_CST);
-  if (__builtin_expect(now > __atomic_load_n(&s->allocated_trigger, __ATOMIC_RELAXED), 0))
-    allocated_slow(static_cast<size_t>(now));
+  return __builtin_expect(now > __atomic_load_n(&s->allocated_trigger, __ATOMIC_RELAXED), 0);
 }
 
-inline void freed_total(uint64_t total) {
+[[nodiscard]] inline bool freed_total(uint64_t total) {
   Shard *s = thread.shard;
   int64_t now = static_cast<int64_t>(total) + thread.freed_base;
   __atomic_store_n(&s->freed_bytes, now, __ATOMIC_RELAXED);
   add(&s->frees, 1);
   __atomic_signal_fence(__ATOMIC_SEQ_CST);
-  if (__builtin_expect(now > __atomic_load_n(&s->freed_trigger, __ATOMIC_RELAXED), 0))
-    freed_slow(static_cast<size_t>(now));
+  return __builtin_expect(now > __atomic_load_n(&s->freed_trigger, __ATOMIC_RELAXED), 0);
 }
+
+// The slow paths; `bytes` means nothing with an allocator that counts by itself. They keep errno. Cost: from
+// 10 ns (a trigger set anew) to a few us (withdrawal of all allowances).
+void settle_allocated(size_t bytes);
+void settle_freed(size_t bytes);
 
 // Counts memory that the program mapped (positive) or unmapped (negative) by itself. A system call's
 // neighbour: takes the block's lock.

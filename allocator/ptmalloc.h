@@ -24,6 +24,7 @@ namespace membudget {
 struct Ptmalloc {
   static constexpr const char *name = "ptmalloc";
   static constexpr bool counts_itself = false;
+  static constexpr bool finds_size = false;
 
   static void *allocate(size_t bytes) { return __libc_malloc(bytes); }
   static void *zeroed(size_t bytes) { return __libc_calloc(1, bytes); }
@@ -31,7 +32,6 @@ struct Ptmalloc {
   static void *aligned(size_t alignment, size_t bytes) { return __libc_memalign(alignment, bytes); }
   static void release(void *block) { __libc_free(block); }
   static bool owns(const void *) { return true; }
-  static size_t size_handed_out(const void *block, size_t) { return usable_size(block); }
 
   // The chunk's size word stands before the block: three flag bits, of which the second says that the
   // chunk was mapped by itself, with a header of two words instead of one that counts (glibc's malloc.c,

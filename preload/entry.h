@@ -26,14 +26,13 @@ struct Entry {
   static void *malloc(size_t bytes) { return handed_out(A::allocate(bytes), bytes); }
 
   static void free(void *block) {
-    if (__builtin_expect(block == nullptr, 0)) return;
-    if (__builtin_expect(!A::owns(block), 0)) return count_freed(EarlyArena::usable_size(block));
-    if constexpr (Count::counts && A::counts_itself) {
+    if constexpr (Count::counts && A::finds_size) {
+      size_t bytes = A::size_found(block);
+      if (__builtin_expect(bytes == 0, 0)) return free_slow(block);
+      if (ledger::freed(bytes)) return settle_and_release(block, bytes);
       A::release(block);
-      ledger::freed_total(A::freed_total());
     } else {
-      if constexpr (Count::counts) ledger::freed(A::usable_size(block));
-      A::release(block);
+      free_any(block);
     }
   }
 
@@ -52,13 +51,7 @@ struct Entry {
     size_t old = Count::counts && !A::counts_itself ? A::usable_size(block) : 0;
     void *grown = A::resize(block, bytes);
     if (__builtin_expect(grown == nullptr, 0)) return out_of_memory();
-    if constexpr (Count::counts && A::counts_itself) {
-      ledger::freed_total(A::freed_total());
-      ledger::allocated_total(A::allocated_total());
-    } else if constexpr (Count::counts) {
-      ledger::freed(old);
-      ledger::allocated(A::usable_size(grown));
-    }
+    if constexpr (Count::counts) count_moved(grown, old);
     return grown;
   }
 
@@ -88,21 +81,74 @@ struct Entry {
   }
 
  private:
+  // Everything but the fast path of free, in every case right.
+  __attribute__((always_inline)) static void free_any(void *block) {
+    if (__builtin_expect(block == nullptr, 0)) return;
+    if (__builtin_expect(!A::owns(block), 0)) return count_freed(EarlyArena::usable_size(block));
+    if constexpr (!Count::counts) {
+      A::release(block);
+    } else if constexpr (A::counts_itself) {
+      A::release(block);
+      if (ledger::freed_total(A::freed_total())) ledger::settle_freed(0);
+    } else {
+      size_t bytes = A::usable_size(block);
+      if (ledger::freed(bytes)) return settle_and_release(block, bytes);
+      A::release(block);
+    }
+  }
+
+  __attribute__((noinline, cold)) static void settle_and_release(void *block, size_t bytes) {
+    ledger::settle_freed(bytes);
+    A::release(block);
+  }
+
+  __attribute__((noinline, cold)) static void *settle_and_return(void *block, size_t bytes) {
+    ledger::settle_allocated(bytes);
+    return block;
+  }
+
+  __attribute__((noinline, cold)) static void free_slow(void *block) { free_any(block); }
+
   __attribute__((noinline, cold)) static void *out_of_memory() {
     errno = ENOMEM;
     return nullptr;
   }
 
-  static void *handed_out(void *block, size_t bytes) {
+  static void *handed_out(void *block, size_t requested) {
     if (__builtin_expect(block == nullptr, 0)) return out_of_memory();
-    if constexpr (Count::counts && A::counts_itself) ledger::allocated_total(A::allocated_total());
-    else if constexpr (Count::counts) ledger::allocated(A::size_handed_out(block, bytes));
+    if constexpr (Count::counts && A::counts_itself) {
+      if (ledger::allocated_total(A::allocated_total())) return settle_and_return(block, 0);
+    } else if constexpr (Count::counts && A::finds_size) {
+      size_t bytes = A::size_noted(block, requested);
+      if (__builtin_expect(bytes == 0, 0)) return handed_out_slow(block);
+      if (ledger::allocated(bytes)) return settle_and_return(block, bytes);
+    } else if constexpr (Count::counts) {
+      size_t bytes = A::usable_size(block);
+      if (ledger::allocated(bytes)) return settle_and_return(block, bytes);
+    }
     return block;
+  }
+
+  __attribute__((noinline)) static void *handed_out_slow(void *block) {
+    size_t bytes = A::usable_size(block);
+    A::note_size(block, bytes);
+    return ledger::allocated(bytes) ? settle_and_return(block, bytes) : block;
+  }
+
+  static void count_moved(void *grown, size_t old_bytes) {
+    if constexpr (A::counts_itself) {
+      if (ledger::freed_total(A::freed_total())) ledger::settle_freed(0);
+      if (ledger::allocated_total(A::allocated_total())) ledger::settle_allocated(0);
+    } else {
+      if (ledger::freed(old_bytes)) ledger::settle_freed(old_bytes);
+      handed_out(grown, SIZE_MAX);
+    }
   }
 
   // A block of the start-up's arena never reaches an allocator's own functions.
   static void count_freed(size_t bytes) {
-    if constexpr (Count::counts) ledger::freed(bytes);
+    if constexpr (Count::counts)
+      if (ledger::freed(bytes)) ledger::settle_freed(bytes);
   }
 
   __attribute__((noinline, cold)) static void *move_from_early(void *block, size_t bytes) {

@@ -63,7 +63,11 @@ void *map(const void *caller, void *address, size_t bytes, int protection, int f
 }
 
 int unmap(const void *caller, void *address, size_t bytes) {
-  if (is_inside || belongs_to_allocator(caller)) return system_munmap(address, bytes);
+  if (belongs_to_allocator(caller)) {
+    ErrnoGuard guard;  // its free() keeps errno, as glibc's does
+    return system_munmap(address, bytes);
+  }
+  if (is_inside) return system_munmap(address, bytes);
   int64_t change = 0;
   {
     TableLock lock;
@@ -128,6 +132,14 @@ MEMBUDGET_EXPORT void *mmap64(void *address, size_t bytes, int protection, int f
 
 MEMBUDGET_EXPORT int munmap(void *address, size_t bytes) {
   return membudget::unmap(__builtin_return_address(0), address, bytes);
+}
+
+// Not counted: here for a dlopen'ed allocator alone, so that its free() keeps errno, as glibc's does.
+MEMBUDGET_EXPORT int madvise(void *address, size_t bytes, int advice) {
+  int kept = errno;
+  int result = static_cast<int>(syscall(SYS_madvise, address, bytes, advice));
+  if (result != 0 && membudget::dynamic_contains_code(__builtin_return_address(0))) errno = kept;
+  return result;
 }
 
 MEMBUDGET_EXPORT void *mremap(void *address, size_t old_bytes, size_t new_bytes, int flags, ...) {

@@ -52,6 +52,18 @@ void complain(const char *lines) {
   }
 }
 
+template <typename Count>
+EntryTable table_for() {
+  switch (kind) {
+    case AllocatorKind::ptmalloc: return table_of<PtmallocAfterEarly, Count>();
+    case AllocatorKind::jemalloc: return table_of<Jemalloc, Count>();
+    case AllocatorKind::mimalloc: return table_of<Mimalloc, Count>();
+    case AllocatorKind::tcmalloc: return table_of<Tcmalloc, Count>();
+    case AllocatorKind::foreign: break;
+  }
+  return table_of<Foreign, Count>();
+}
+
 void use_jemalloc() {
   if (!Jemalloc::bind()) return;
   ledger::count_by({Jemalloc::allocated_total, Jemalloc::freed_total});
@@ -64,23 +76,33 @@ void use_ptmalloc() {
   entry_table = table_of<Ptmalloc, Counted>();
 }
 
+bool bind_dynamic(char *why, size_t why_size) {
+  if (strcmp(settings.allocator, "mimalloc") == 0) {
+    kind = AllocatorKind::mimalloc;
+    return dynamic_bind_mimalloc(why, why_size);
+  }
+  if (strcmp(settings.allocator, "tcmalloc") == 0) {
+    kind = AllocatorKind::tcmalloc;
+    return dynamic_bind_tcmalloc(why, why_size);
+  }
+  kind = AllocatorKind::foreign;
+  return dynamic_bind_path(settings.allocator, why, why_size);
+}
+
 // Loads the dlopen'ed allocator; on failure glibc's takes over what the early arena began.
 void load_dynamic() {
   char why[600] = "";
   is_loading = true;
-  bool loaded = strcmp(settings.allocator, "mimalloc") == 0   ? dynamic_bind_mimalloc(why, sizeof why)
-                : strcmp(settings.allocator, "tcmalloc") == 0 ? dynamic_bind_tcmalloc(why, sizeof why)
-                                                              : dynamic_bind_path(settings.allocator, why, sizeof why);
+  bool is_bound = bind_dynamic(why, sizeof why);
   is_loading = false;
-  if (loaded) {
-    kind = AllocatorKind::dynamic;
-    entry_table = table_of<Dynamic, Counted>();
+  if (is_bound) {
+    entry_table = table_for<Counted>();
     return;
   }
   settings_add_error(&settings, "MEMBUDGET_ALLOCATOR=%.100s cannot be used: %.500s\n", settings.allocator, why);
   strcpy(settings.allocator, "ptmalloc");
   kind = AllocatorKind::ptmalloc;
-  entry_table = table_of<PtmallocAfterEarly, Counted>();
+  entry_table = table_for<Counted>();
 }
 
 // What CPython takes its small objects from. Its environment is read after this.
@@ -147,11 +169,7 @@ void startup_choose() {
 
 void startup_stop_counting() {
   is_counting = false;
-  switch (kind) {
-    case AllocatorKind::ptmalloc: entry_table = table_of<PtmallocAfterEarly, Uncounted>(); break;
-    case AllocatorKind::jemalloc: entry_table = table_of<Jemalloc, Uncounted>(); break;
-    case AllocatorKind::dynamic: entry_table = table_of<Dynamic, Uncounted>(); break;
-  }
+  entry_table = table_for<Uncounted>();
 }
 
 bool startup_is_loading() { return is_loading; }
@@ -163,7 +181,9 @@ void startup_trim() {
   switch (kind) {
     case AllocatorKind::ptmalloc: return Ptmalloc::trim();
     case AllocatorKind::jemalloc: return Jemalloc::trim();
-    case AllocatorKind::dynamic: return Dynamic::trim();
+    case AllocatorKind::mimalloc:
+    case AllocatorKind::tcmalloc:
+    case AllocatorKind::foreign: return Foreign::trim();
   }
 }
 

@@ -23,7 +23,7 @@ const Settings &startup_settings();
 // The allocator in force: hands free memory back to the kernel.
 void startup_trim();
 
-enum class AllocatorKind { ptmalloc, jemalloc, dynamic };
+enum class AllocatorKind { ptmalloc, jemalloc, mimalloc, tcmalloc, foreign };
 AllocatorKind startup_allocator();
 
 // Whether this process counts: not set-uid, not an ignored child.
