@@ -89,16 +89,6 @@ void set_limits(const Block &block, const Settings &settings) {
 
 // --- fork ---
 
-void before_fork() {
-  mapping_lock();
-  ledger::before_fork();
-}
-
-void after_fork_in_parent() {
-  ledger::after_fork_in_parent();
-  mapping_unlock();
-}
-
 Membership membership_of_child(const Block &inherited) {
   const Settings &settings = startup_settings();
   if (settings.children == Children::ignore) return {};
@@ -109,26 +99,29 @@ Membership membership_of_child(const Block &inherited) {
   return join(&own);
 }
 
-void after_fork_in_child() {
-  mapping_unlock();
-  Membership child = membership_of_child(ledger::binding().block);
-  if (child.process) {
-    register_barriers();
-    describe(child.process, startup_settings());
-  } else {
-    startup_stop_counting();
-  }
-  ledger::after_fork_in_child(child.process ? child.block : ledger::binding().block, child.process, !child.created);
-  if (child.created) set_limits(child.block, startup_settings());
+void describe_child(Process *p, const Process *parent) {
+  p->parent_pid = parent->pid;
+  memcpy(p->allocator, parent->allocator, sizeof p->allocator);
+  memcpy(p->command, parent->command, sizeof p->command);
+  memcpy(p->config_errors, parent->config_errors, sizeof p->config_errors);
 }
 
 // --- exit ---
+
+// A child of the last moment has no slot yet: without this, a daemon's parent would remove the block.
+void wait_for_children(const Process *p) {
+  for (int i = 0; i < 100 && __atomic_load_n(&p->pending_forks, __ATOMIC_ACQUIRE) != 0; ++i) {
+    timespec pause{0, 500'000};
+    nanosleep(&pause, nullptr);
+  }
+}
 
 // Runs late in exit(): what is still freed afterwards is counted in the slot, which nobody else takes
 // before the process is gone. The last one out removes the block.
 __attribute__((destructor)) void leave() {
   if (!startup_counts()) return;
   const auto &bound = ledger::binding();
+  wait_for_children(bound.process);
   __atomic_store_n(&bound.process->state, MEMBUDGET_PROCESS_LEAVING, __ATOMIC_RELEASE);
   budget_evaluate(bound.block);
   futex_wake_all(&bound.block.header->level_word);
@@ -138,6 +131,37 @@ __attribute__((destructor)) void leave() {
 }
 
 }  // namespace
+
+void membership_before_fork() {
+  mapping_lock();
+  if (!startup_counts()) return;
+  __atomic_fetch_add(&ledger::binding().process->pending_forks, 1, __ATOMIC_RELAXED);
+  ledger::before_fork();
+}
+
+void membership_after_fork_in_parent(bool has_child) {
+  mapping_unlock();
+  if (!startup_counts()) return;
+  ledger::after_fork_in_parent();
+  if (!has_child) __atomic_fetch_sub(&ledger::binding().process->pending_forks, 1, __ATOMIC_RELEASE);
+}
+
+void membership_after_fork_in_child() {
+  mapping_unlock();
+  if (!startup_counts()) return;
+  ErrnoGuard guard;
+  auto parent = ledger::binding();
+  Membership child = membership_of_child(parent.block);
+  __atomic_fetch_sub(&parent.process->pending_forks, 1, __ATOMIC_RELEASE);
+  if (child.process) {
+    register_barriers();
+    describe_child(child.process, parent.process);
+  } else {
+    startup_stop_counting();
+  }
+  ledger::after_fork_in_child(child.process ? child.block : parent.block, child.process, !child.created);
+  if (child.created) set_limits(child.block, startup_settings());
+}
 
 Membership membership_begin(Settings *settings) {
   if (settings->name[0] == '\0') snprintf(settings->name, sizeof settings->name, "%d", getpid());
@@ -154,7 +178,7 @@ Membership membership_begin(Settings *settings) {
 void membership_settle(const Membership &membership, const Settings &settings) {
   describe(membership.process, settings);
   if (membership.created) set_limits(membership.block, settings);
-  pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+  pthread_atfork(membership_before_fork, [] { membership_after_fork_in_parent(true); }, membership_after_fork_in_child);
   if (!getenv("MEMBUDGET_NAME")) setenv("MEMBUDGET_NAME", settings.name, 0);
 }
 

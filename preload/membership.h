@@ -23,4 +23,10 @@ Membership membership_begin(Settings *settings);
 // installs the fork handlers, and names the group in the environment for children that exec.
 void membership_settle(const Membership &, const Settings &);
 
+// Around everything that makes a child with memory of its own. The thread that calls the first calls one of
+// the others; `has_child` is false when there is none after all.
+void membership_before_fork();
+void membership_after_fork_in_parent(bool has_child);
+void membership_after_fork_in_child();
+
 }  // namespace membudget

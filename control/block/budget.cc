@@ -274,10 +274,21 @@ PeakRoom budget_note_peaks(const Block &block, Process *self) {
                    load(block.header->peak_live_bytes) - totals.live), totals.shards};
 }
 
+// Members that died without a word are looked for now and then, so that their bytes leave the total even
+// when nobody crosses a mark. True when some were.
+bool reap_now_and_then(const Block &block) {
+  constexpr int64_t kEveryNs = 50'000'000;
+  if (block.process_high() <= 1) return false;
+  int64_t now = monotonic_ns();
+  if (now - load(block.header->last_reap_ns) < kEveryNs) return false;
+  store(block.header->last_reap_ns, now);
+  return process_reap(block, nullptr) > 0;
+}
+
 void budget_attend(const Block &block, Process *self, Shard *shard) {
   {
     BlockLock lock(block.header);
-    if (!grant(block, shard)) evaluate_locked(block);
+    if (reap_now_and_then(block) || !grant(block, shard)) evaluate_locked(block);
   }
   if (self) budget_note_peaks(block, self);
 }

@@ -59,15 +59,44 @@ bool is_same_process(const Process *p, int32_t pid, uint64_t start_time, uint64_
          p->pid_namespace == pid_namespace;
 }
 
+bool is_gone(int32_t pid) { return pid <= 0 || (kill(pid, 0) != 0 && errno == ESRCH); }
+
+// Frees the slots whose pid is nobody's any more: one system call for each, so that it can be done at every
+// fork. A pid that somebody else got is left to process_reap().
+uint32_t reap_vanished(const Block &block, uint64_t pid_namespace) {
+  uint32_t high = block.process_high(), reaped = 0;
+  for (uint32_t i = 0; i < high; ++i) {
+    Process *p = block.process(i);
+    if (p->state == MEMBUDGET_PROCESS_FREE || p->pid_namespace != pid_namespace || !is_gone(p->pid)) continue;
+    __atomic_store_n(&p->state, MEMBUDGET_PROCESS_FREE, __ATOMIC_RELEASE);
+    ++reaped;
+  }
+  return reaped;
+}
+
+Process *first_free(const Block &block, uint32_t high) {
+  for (uint32_t i = 0; i < high; ++i)
+    if (block.process(i)->state == MEMBUDGET_PROCESS_FREE) return block.process(i);
+  return nullptr;
+}
+
 Process *find_slot(const Block &block, int32_t pid, uint64_t start_time, uint64_t pid_namespace) {
   uint32_t high = block.process_high();
   for (uint32_t i = 0; i < high; ++i)
     if (is_same_process(block.process(i), pid, start_time, pid_namespace)) return block.process(i);
-  for (uint32_t i = 0; i < high; ++i)
-    if (block.process(i)->state == MEMBUDGET_PROCESS_FREE) return block.process(i);
+  if (Process *p = first_free(block, high)) return p;
+  if (reap_vanished(block, pid_namespace) > 0) return first_free(block, high);
   if (high < MEMBUDGET_PROCESSES) return block.process(high);
-  if (process_reap(block, nullptr) == 0) return nullptr;
-  return find_slot(block, pid, start_time, pid_namespace);
+  return process_reap(block, nullptr) > 0 ? first_free(block, high) : nullptr;
+}
+
+bool is_alive_in(const Process *p, uint64_t pid_namespace) {
+  if (p->pid_namespace != 0 && pid_namespace != 0 && p->pid_namespace != pid_namespace) return true;
+  if (is_gone(p->pid)) return false;
+  char state = 0;
+  uint64_t start_time = 0;
+  if (p->start_time == 0 || !read_stat(p->pid, &state, &start_time)) return true;  // no /proc: believe the pid
+  return start_time == p->start_time && state != 'Z' && state != 'X';
 }
 
 }  // namespace
@@ -86,13 +115,7 @@ uint64_t process_start_time(int32_t pid) {
 
 bool process_is_alive(const Process *p) {
   ErrnoGuard guard;
-  uint64_t here = own_pid_namespace();
-  if (p->pid_namespace != 0 && here != 0 && p->pid_namespace != here) return true;
-  if (p->pid <= 0 || (kill(p->pid, 0) != 0 && errno == ESRCH)) return false;
-  char state = 0;
-  uint64_t start_time = 0;
-  if (p->start_time == 0 || !read_stat(p->pid, &state, &start_time)) return true;  // no /proc: believe the pid
-  return start_time == p->start_time && state != 'Z' && state != 'X';
+  return is_alive_in(p, own_pid_namespace());
 }
 
 bool block_is_in_use(const Block &block) {
@@ -124,11 +147,13 @@ Process *process_claim(const Block &block, int32_t pid, uint64_t pid_namespace) 
 void process_publish(Process *p) { __atomic_store_n(&p->state, MEMBUDGET_PROCESS_LIVE, __ATOMIC_RELEASE); }
 
 uint32_t process_reap(const Block &block, const Process *but) {
+  ErrnoGuard guard;
+  uint64_t pid_namespace = own_pid_namespace();
   uint32_t high = block.process_high(), reaped = 0;
   for (uint32_t i = 0; i < high; ++i) {
     Process *p = block.process(i);
     if (p == but || __atomic_load_n(&p->state, __ATOMIC_ACQUIRE) == MEMBUDGET_PROCESS_FREE) continue;
-    if (process_is_alive(p)) continue;
+    if (is_alive_in(p, pid_namespace)) continue;
     __atomic_store_n(&p->state, MEMBUDGET_PROCESS_FREE, __ATOMIC_RELEASE);
     ++reaped;
   }

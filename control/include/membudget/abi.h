@@ -101,7 +101,9 @@ struct membudget_process {
   uint32_t trim_done;    /* follows trim_request */
   int64_t trim_released_bytes;
   uint64_t uncounted_threads; /* threads that had to use shard 0 for want of one */
-  uint64_t reserved[16];
+  uint32_t pending_forks;     /* children under way that have no slot yet */
+  uint32_t reserved_word;
+  uint64_t reserved[15];
   char allocator[64];
   char command[256];        /* arguments with spaces between, cut off */
   char config_errors[1024]; /* lines; empty when all settings were good */
@@ -148,6 +150,7 @@ struct membudget_header {
   int64_t peak_counted_bytes;
   int64_t peak_error_bytes;
   uint64_t uncounted_processes; /* that found no free slot */
+  int64_t last_reap_ns;         /* CLOCK_MONOTONIC: when members were last looked for that died */
 };
 
 #define MEMBUDGET_HEADER_BYTES 4096u
