@@ -89,11 +89,16 @@ void set_limits(const Block &block, const Settings &settings) {
 
 // --- fork ---
 
-Membership membership_of_child(const Block &inherited) {
+// A parent that is seen by its pid is in the same pid namespace: /proc need not be asked.
+uint64_t pid_namespace_of_child(const Process *parent) {
+  return getppid() == parent->pid ? parent->pid_namespace : own_pid_namespace();
+}
+
+Membership membership_of_child(const ledger::Binding &parent) {
   const Settings &settings = startup_settings();
   if (settings.children == Children::ignore) return {};
   if (settings.children == Children::join)
-    return {inherited, process_claim(inherited, getpid(), own_pid_namespace()), false};
+    return {parent.block, process_claim(parent.block, getpid(), pid_namespace_of_child(parent.process)), false};
   Settings own = settings;
   own_name(settings.name, own.name, sizeof own.name);
   return join(&own);
@@ -151,7 +156,7 @@ void membership_after_fork_in_child() {
   if (!startup_counts()) return;
   ErrnoGuard guard;
   auto parent = ledger::binding();
-  Membership child = membership_of_child(parent.block);
+  Membership child = membership_of_child(parent);
   __atomic_fetch_sub(&parent.process->pending_forks, 1, __ATOMIC_RELEASE);
   if (child.process) {
     register_barriers();
