@@ -14,10 +14,11 @@ namespace membudget {
 //   release(block)              not NULL; keeps errno
 //   usable_size(block)          what malloc_usable_size returns; not NULL; the same until resize or release
 //   finds_size                  has size_found(block): the usable size of a block of its own, or 0 when it takes
-//                               more to know it (takes any address, NULL and other allocators' blocks too);
-//                               size_noted(block, bytes): the same for a block just gotten by allocate(bytes)
-//                               or with SIZE_MAX otherwise; and note_size(block, usable), which such a block
-//                               must have gone through before its size is asked for
+//                               more to know it (takes any address, NULL and other allocators' blocks too).
+//                               For requests up to small_bytes: small_units(bytes) is what allocate_small(bytes)
+//                               will give, in units of unit_bytes, if has_units(block, units) says so of the
+//                               block; any other block's size goes through note_size(block, usable) before it
+//                               is asked for
 //   owns(block)                 false for a block that start-up handed out before this allocator was there
 //   trim()                      hands free memory back to the kernel
 //   counts_itself               keeps allocated_total() and freed_total() for the calling thread: the sums

@@ -10,7 +10,8 @@
 namespace membudget {
 
 DynamicCalls dynamic_calls;
-uint16_t dynamic_small_sizes[kSmallBytes / 8 + 1];
+bool dynamic_sizes_known;
+uint16_t dynamic_small_units[kSmallBytes + 1];
 
 namespace {
 
@@ -66,28 +67,38 @@ bool open_library(const char *path, const char *advice, Finder *finder, char *wh
   return false;
 }
 
-// Learns the usable sizes of small requests from the allocator's own table, and holds samples of them
-// against real blocks: what it says must be what it does.
-void learn_small_sizes(const DynamicCalls &calls) {
-  if (!calls.good_size) return;
+// Whether what the allocator says about sizes is what it does, by samples.
+bool says_true_sizes(const DynamicCalls &calls) {
+  if (!calls.good_size) return false;
   constexpr size_t kSamples[] = {1, 17, 48, 200, 1000};
   for (size_t bytes : kSamples) {
     void *block = calls.malloc(bytes);
-    bool same = block && calls.usable_size(block) == calls.good_size((bytes + 7) & ~size_t{7});
+    bool same = block && calls.usable_size(block) == calls.good_size(bytes);
     if (block) calls.free(block);
-    if (!same) return;
+    if (!same) return false;
   }
-  for (size_t i = 1; i <= kSmallBytes / 8; ++i) {
-    size_t usable = calls.good_size(i * 8);
-    dynamic_small_sizes[i] = usable <= UINT16_MAX ? static_cast<uint16_t>(usable) : 0;
+  return true;
+}
+
+void learn_small_sizes(const DynamicCalls &calls) {
+  bool is_known = says_true_sizes(calls);
+  for (size_t bytes = 0; bytes <= kSmallBytes; ++bytes) {
+    size_t usable = is_known && bytes > 0 ? calls.good_size(bytes) : 1;
+    dynamic_small_units[bytes] = usable % 8 == 0 ? static_cast<uint16_t>(usable / 8) : MimallocSizes::kNever;
   }
 }
 
-template <typename Sizes>
-bool reserve_sizes(char *why, size_t why_size) {
-  if (Sizes::reserve()) return true;
-  snprintf(why, why_size, "no address space for its table of sizes (see ulimit -v)");
-  return false;
+// Whether the pages of tcmalloc are 8 KiB or a multiple of that: with smaller ones, two of these blocks, which
+// get an odd number of 4 KiB pages each, could not both start at a multiple.
+bool tcmalloc_pages_are_known(const DynamicCalls &calls) {
+  constexpr size_t kOddPages = 65 * 4096, kPage = 8192;
+  void *first = calls.malloc(kOddPages), *second = calls.malloc(kOddPages), *third = calls.malloc(kOddPages);
+  bool aligned = (reinterpret_cast<uintptr_t>(first) | reinterpret_cast<uintptr_t>(second) |
+                  reinterpret_cast<uintptr_t>(third)) % kPage == 0;
+  calls.free(first);
+  calls.free(second);
+  calls.free(third);
+  return aligned;
 }
 
 bool accept(const Finder &finder, DynamicCalls calls, const char *path, char *why, size_t why_size) {
@@ -145,7 +156,8 @@ bool dynamic_bind_mimalloc(char *why, size_t why_size) {
   finder.optional("mi_good_size", &calls.good_size);
   calls.trim = mimalloc_trim;
   if (finder.optional("mi_stats_print", &mi_stats_print_function)) calls.stats = mimalloc_stats;
-  return reserve_sizes<MimallocSizes>(why, why_size) && accept(finder, calls, kPath, why, why_size);
+  dynamic_sizes_known = MimallocSizes::reserve();
+  return accept(finder, calls, kPath, why, why_size);
 }
 
 bool dynamic_bind_tcmalloc(char *why, size_t why_size) {
@@ -162,7 +174,9 @@ bool dynamic_bind_tcmalloc(char *why, size_t why_size) {
   finder.required("MallocExtension_ReleaseFreeMemory", &calls.trim);
   finder.optional("tc_malloc_stats", &calls.stats);
   if (finder.optional("tc_nallocx", &tc_nallocx_function)) calls.good_size = tcmalloc_good_size;
-  return reserve_sizes<TcmallocSizes>(why, why_size) && accept(finder, calls, kPath, why, why_size);
+  if (!accept(finder, calls, kPath, why, why_size)) return false;
+  dynamic_sizes_known = tcmalloc_pages_are_known(calls) && TcmallocSizes::reserve();
+  return true;
 }
 
 bool dynamic_bind_path(const char *path, char *why, size_t why_size) {

@@ -10,6 +10,8 @@
 #include "allocator/early_arena.h"
 #include "allocator/size_map.h"
 
+#pragma GCC visibility push(hidden)  // or each use of what is declared here goes through the GOT
+
 namespace membudget {
 
 struct DynamicCalls {
@@ -26,10 +28,12 @@ struct DynamicCalls {
 };
 extern DynamicCalls dynamic_calls;
 
-// Usable sizes by request, for requests up to kSmallBytes, where the allocator's classes are a multiple of
-// eight bytes apart; 0 where not known.
+// Whether mimalloc or tcmalloc may be used through its size map; else it is as any other library (Foreign).
+extern bool dynamic_sizes_known;
+
+// Units of usable size by request, for requests up to kSmallBytes; SizeMap's kNever where not known.
 constexpr size_t kSmallBytes = 1024;
-extern uint16_t dynamic_small_sizes[kSmallBytes / 8 + 1];
+extern uint16_t dynamic_small_units[kSmallBytes + 1];
 
 // Binds one of them. False, with a line that says why and what to install, when it cannot be had.
 bool dynamic_bind_mimalloc(char *why, size_t why_size);
@@ -47,6 +51,10 @@ struct Dynamic {
   static constexpr bool counts_itself = false;
   static constexpr bool finds_size = true;
 
+  static constexpr size_t small_bytes = kSmallBytes;
+  static constexpr size_t unit_bytes = 1 << Sizes::kUnitBits;
+
+  static void *allocate_small(size_t bytes) { return dynamic_calls.malloc(bytes); }
   static void *allocate(size_t bytes) {
     return __builtin_expect(bytes > PTRDIFF_MAX, 0) ? nullptr : dynamic_calls.malloc(bytes);
   }
@@ -63,10 +71,8 @@ struct Dynamic {
   static bool owns(const void *block) { return !EarlyArena::owns(block); }
   static size_t usable_size(const void *block) { return dynamic_calls.usable_size(const_cast<void *>(block)); }
   static size_t size_found(const void *block) { return Sizes::find(block); }
-  static size_t size_noted(const void *block, size_t requested) {
-    size_t known = requested <= kSmallBytes ? dynamic_small_sizes[(requested + 7) / 8] : 0;
-    return __builtin_expect(Sizes::has(block, known), 1) ? known : 0;
-  }
+  static unsigned small_units(size_t requested) { return dynamic_small_units[requested]; }
+  static bool has_units(const void *block, unsigned units) { return Sizes::has(block, units); }
   static void note_size(const void *block, size_t usable_bytes) { Sizes::note(block, usable_bytes); }
   static void trim() {
     if (dynamic_calls.trim) dynamic_calls.trim();
@@ -88,3 +94,5 @@ struct Foreign : Dynamic<MimallocSizes> {
 static_assert(Allocator<Foreign>);
 
 }  // namespace membudget
+
+#pragma GCC visibility pop

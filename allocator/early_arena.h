@@ -9,6 +9,8 @@
 
 #include "allocator/concept.h"
 
+#pragma GCC visibility push(hidden)  // or each use of what is declared here goes through the GOT
+
 namespace membudget {
 
 struct EarlyArena {
@@ -35,3 +37,5 @@ struct EarlyArena {
 static_assert(Allocator<EarlyArena>);
 
 }  // namespace membudget
+
+#pragma GCC visibility pop

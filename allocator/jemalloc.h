@@ -18,6 +18,8 @@ int membudget_je_mallctl(const char *, void *, size_t *, void *, size_t);
 void membudget_je_malloc_stats_print(void (*)(void *, const char *), void *, const char *);
 }
 
+#pragma GCC visibility push(hidden)  // or each use of what is declared here goes through the GOT
+
 namespace membudget {
 
 struct Jemalloc {
@@ -51,3 +53,5 @@ struct Jemalloc {
 static_assert(Allocator<Jemalloc>);
 
 }  // namespace membudget
+
+#pragma GCC visibility pop

@@ -14,6 +14,8 @@
 
 #include "control/block/budget.h"
 
+#pragma GCC visibility push(hidden)  // or each use of what is declared here goes through the GOT
+
 namespace membudget::ledger {
 
 struct ThreadState {
@@ -127,3 +129,5 @@ void after_fork_in_child(const Block &, Process *process, bool inherits);
 const Binding &binding();
 
 }  // namespace membudget::ledger
+
+#pragma GCC visibility pop

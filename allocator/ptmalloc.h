@@ -19,6 +19,8 @@ int __libc_mallopt(int, int);
 struct mallinfo __libc_mallinfo(void);
 }
 
+#pragma GCC visibility push(hidden)  // or each use of what is declared here goes through the GOT
+
 namespace membudget {
 
 struct Ptmalloc {
@@ -71,3 +73,5 @@ struct GlibcCalls {
 extern GlibcCalls glibc_calls;
 
 }  // namespace membudget
+
+#pragma GCC visibility pop

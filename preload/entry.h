@@ -23,7 +23,19 @@ struct Uncounted {
 
 template <Allocator A, typename Count>
 struct Entry {
-  static void *malloc(size_t bytes) { return handed_out(A::allocate(bytes), bytes); }
+  static void *malloc(size_t bytes) {
+    if constexpr (Count::counts && A::finds_size) {
+      if (__builtin_expect(bytes > A::small_bytes, 0)) return malloc_large(bytes);
+      unsigned units = A::small_units(bytes);
+      void *block = A::allocate_small(bytes);
+      if (__builtin_expect(!A::has_units(block, units), 0)) return handed_out_slow(block);
+      size_t usable = units * A::unit_bytes;
+      if (ledger::allocated(usable)) return settle_and_return(block, usable);
+      return block;
+    } else {
+      return handed_out(A::allocate(bytes));
+    }
+  }
 
   static void free(void *block) {
     if constexpr (Count::counts && A::finds_size) {
@@ -40,7 +52,7 @@ struct Entry {
   static void *calloc(size_t count, size_t bytes) {
     size_t total;
     if (__builtin_mul_overflow(count, bytes, &total)) return out_of_memory();
-    return handed_out(A::zeroed(total), total);
+    return handed_out(A::zeroed(total));
   }
 
   // realloc(NULL, n) is malloc(n); realloc(p, 0) frees p and gives NULL; a failure leaves p as it was.
@@ -61,7 +73,7 @@ struct Entry {
     if (alignment == 0) return errno = EINVAL, nullptr;
     if (aligned_size_is_too_large(alignment, bytes)) return out_of_memory();
     void *block = alignment <= 16 ? A::allocate(bytes) : A::aligned(alignment, bytes);
-    return handed_out(block, SIZE_MAX);
+    return handed_out(block);
   }
 
   // The error is returned, errno and *out stay as they were.
@@ -114,26 +126,19 @@ struct Entry {
     return nullptr;
   }
 
-  static void *handed_out(void *block, size_t requested) {
+  static void *handed_out(void *block) {
     if (__builtin_expect(block == nullptr, 0)) return out_of_memory();
     if constexpr (Count::counts && A::counts_itself) {
       if (ledger::allocated_total(A::allocated_total())) return settle_and_return(block, 0);
-    } else if constexpr (Count::counts && A::finds_size) {
-      size_t bytes = A::size_noted(block, requested);
-      if (__builtin_expect(bytes == 0, 0)) return handed_out_slow(block);
-      if (ledger::allocated(bytes)) return settle_and_return(block, bytes);
     } else if constexpr (Count::counts) {
       size_t bytes = A::usable_size(block);
+      if constexpr (A::finds_size) A::note_size(block, bytes);
       if (ledger::allocated(bytes)) return settle_and_return(block, bytes);
     }
     return block;
   }
-
-  __attribute__((noinline)) static void *handed_out_slow(void *block) {
-    size_t bytes = A::usable_size(block);
-    A::note_size(block, bytes);
-    return ledger::allocated(bytes) ? settle_and_return(block, bytes) : block;
-  }
+  __attribute__((noinline)) static void *handed_out_slow(void *block) { return handed_out(block); }
+  __attribute__((noinline)) static void *malloc_large(size_t bytes) { return handed_out(A::allocate(bytes)); }
 
   static void count_moved(void *grown, size_t old_bytes) {
     if constexpr (A::counts_itself) {
@@ -141,7 +146,7 @@ struct Entry {
       if (ledger::allocated_total(A::allocated_total())) ledger::settle_allocated(0);
     } else {
       if (ledger::freed(old_bytes)) ledger::settle_freed(old_bytes);
-      handed_out(grown, SIZE_MAX);
+      handed_out(grown);
     }
   }
 

@@ -96,6 +96,7 @@ void load_dynamic() {
   bool is_bound = bind_dynamic(why, sizeof why);
   is_loading = false;
   if (is_bound) {
+    if (!dynamic_sizes_known) kind = AllocatorKind::foreign;
     entry_table = table_for<Counted>();
     return;
   }

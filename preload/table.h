@@ -6,6 +6,8 @@
 
 #include "preload/entry.h"
 
+#pragma GCC visibility push(hidden)  // or each use of what is declared here goes through the GOT
+
 namespace membudget {
 
 struct EntryTable {
@@ -27,3 +29,5 @@ constexpr EntryTable table_of() {
 extern EntryTable entry_table;
 
 }  // namespace membudget
+
+#pragma GCC visibility pop
