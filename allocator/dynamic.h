@@ -45,7 +45,9 @@ bool dynamic_contains_code(const void *address);
 
 // mimalloc and tcmalloc: their blocks' sizes come from the small sizes above and the size map, and they are
 // known to reach the kernel through the functions that we export, which keep errno for them.
-template <typename Sizes>
+// `kAlignedAreWhole`: an over-aligned block is one of its page's size class, too (tcmalloc); mimalloc hands out
+// a part of a larger one.
+template <typename Sizes, bool kAlignedAreWhole>
 struct Dynamic {
   static constexpr const char *name = "dynamic";
   static constexpr bool counts_itself = false;
@@ -64,7 +66,7 @@ struct Dynamic {
   }
   static void *aligned(size_t alignment, size_t bytes) {
     void *block = bytes > PTRDIFF_MAX - alignment ? nullptr : dynamic_calls.memalign(alignment, bytes);
-    if (block) Sizes::note_aligned(block, usable_size(block));
+    if (block && !kAlignedAreWhole) Sizes::note_aligned(block, usable_size(block));
     return block;
   }
   static void release(void *block) { dynamic_calls.free(block); }
@@ -78,12 +80,12 @@ struct Dynamic {
     if (dynamic_calls.trim) dynamic_calls.trim();
   }
 };
-using Mimalloc = Dynamic<MimallocSizes>;
-using Tcmalloc = Dynamic<TcmallocSizes>;
+using Mimalloc = Dynamic<MimallocSizes, false>;
+using Tcmalloc = Dynamic<TcmallocSizes, true>;
 static_assert(Allocator<Mimalloc> && Allocator<Tcmalloc>);
 
 // Any other library: nothing is known of its sizes, nor of what its free does to errno.
-struct Foreign : Dynamic<MimallocSizes> {
+struct Foreign : Mimalloc {
   static constexpr bool finds_size = false;
 
   static void *aligned(size_t alignment, size_t bytes) {

@@ -7,7 +7,7 @@ namespace membudget::ledger {
 
 // Its triggers are met by whatever is added: values wrap long before they get there.
 Shard nobody = {0, 0, 0, 0, kPoison, kPoison, 0, 0};
-__attribute__((tls_model("initial-exec"))) __thread ThreadState thread = {&nobody, 0, 0, 0, false, false};
+__attribute__((tls_model("initial-exec"))) __thread ThreadState thread = {&nobody, 0, 0, 0, 0, 0, 4 << 10, false, false};
 
 namespace {
 
@@ -91,9 +91,20 @@ void rearm(int64_t *trigger, int64_t value) {
 
 void note_peak(Shard *s) {
   PeakRoom room = budget_note_peaks(bound.block, bound.process);
-  int64_t step = peak_step_bytes(room.shards);
-  int64_t spare = room.bytes > 0 ? room.bytes / (room.shards <= 1 ? 1 : 2 * static_cast<int64_t>(room.shards)) : 0;
-  thread.peak_net_bytes = shard_net(*s) + (room.shards <= 1 ? spare + step : spare > step ? spare : step);
+  int64_t share = room.shards <= 1 ? room.bytes : room.bytes / (2 * static_cast<int64_t>(room.shards));
+  thread.peak_net_bytes = shard_net(*s) + (share > 0 ? share : 0) + peak_step_bytes(room.shards);
+}
+
+// How many bytes the thread may allocate until it looks again whether a peak is to be noted. The trigger knows
+// what was allocated, not what stays: a thread that grows looks often, one that only turns over seldom.
+int64_t stride_after(const Shard &s, int64_t net) {
+  constexpr int64_t kShortest = 4 << 10, kLongest = 64 << 10;
+  int64_t grown = net - thread.last_net_bytes, allocated = s.allocated_bytes - thread.last_allocated_bytes;
+  thread.last_net_bytes = net;
+  thread.last_allocated_bytes = s.allocated_bytes;
+  if (2 * grown >= allocated) thread.stride_bytes = kShortest;
+  else if (thread.stride_bytes < kLongest) thread.stride_bytes *= 2;
+  return thread.stride_bytes;
 }
 
 void rearm_own(Shard *s) {
@@ -101,7 +112,9 @@ void rearm_own(Shard *s) {
   int64_t ceiling = __atomic_load_n(&s->ceiling_bytes, __ATOMIC_RELAXED);
   int64_t floor = __atomic_load_n(&s->floor_bytes, __ATOMIC_RELAXED);
   if (net >= thread.peak_net_bytes) note_peak(s);
-  int64_t until = ceiling < thread.peak_net_bytes ? ceiling : thread.peak_net_bytes;
+  int64_t stride = stride_after(*s, net), until = thread.peak_net_bytes;
+  if (until < net + stride) until = net + stride;
+  if (until > ceiling) until = ceiling;
   rearm(&s->allocated_trigger, s->freed_bytes + until);
   rearm(&s->freed_trigger, floor <= -kFar / 2 ? INT64_MAX : s->allocated_bytes - floor);
 }
