@@ -13,6 +13,7 @@ namespace membudget {
 //   aligned(alignment, bytes)   alignment is a power of two
 //   release(block)              not NULL; keeps errno
 //   usable_size(block)          what malloc_usable_size returns; not NULL; the same until resize or release
+//   good_size(bytes)            what usable_size will say of a block gotten for so many bytes, or a little more
 //   finds_size                  has size_found(block): the usable size of a block of its own, or 0 when it takes
 //                               more to know it (takes any address, NULL and other allocators' blocks too).
 //                               For requests up to small_bytes: small_units(bytes) is what allocate_small(bytes)
@@ -32,6 +33,7 @@ concept Allocator = requires(void *block, const void *seen, size_t bytes) {
   { A::aligned(bytes, bytes) } -> std::same_as<void *>;
   { A::release(block) } -> std::same_as<void>;
   { A::usable_size(seen) } -> std::same_as<size_t>;
+  { A::good_size(bytes) } -> std::same_as<size_t>;
   { A::owns(seen) } -> std::same_as<bool>;
   { A::trim() } -> std::same_as<void>;
   { A::counts_itself } -> std::convertible_to<bool>;

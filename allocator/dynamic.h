@@ -72,6 +72,7 @@ struct Dynamic {
   static void release(void *block) { dynamic_calls.free(block); }
   static bool owns(const void *block) { return !EarlyArena::owns(block); }
   static size_t usable_size(const void *block) { return dynamic_calls.usable_size(const_cast<void *>(block)); }
+  static size_t good_size(size_t bytes) { return dynamic_calls.good_size ? dynamic_calls.good_size(bytes) : bytes; }
   static size_t size_found(const void *block) { return Sizes::find(block); }
   static unsigned small_units(size_t requested) { return dynamic_small_units[requested]; }
   static bool has_units(const void *block, unsigned units) { return Sizes::has(block, units); }

@@ -28,6 +28,7 @@ struct EarlyArena {
     return reinterpret_cast<uintptr_t>(block) - reinterpret_cast<uintptr_t>(memory) < capacity_bytes;
   }
   static size_t usable_size(const void *block) { return static_cast<const size_t *>(block)[-1]; }
+  static size_t good_size(size_t bytes) { return (bytes + 15) & ~size_t{15}; }
   static void trim() {}
 
  private:

@@ -14,6 +14,7 @@ void *membudget_je_calloc(size_t, size_t);
 void *membudget_je_realloc(void *, size_t);
 void *membudget_je_memalign(size_t, size_t);
 size_t membudget_je_malloc_usable_size(const void *);
+size_t membudget_je_nallocx(size_t, int);
 int membudget_je_mallctl(const char *, void *, size_t *, void *, size_t);
 void membudget_je_malloc_stats_print(void (*)(void *, const char *), void *, const char *);
 }
@@ -35,6 +36,10 @@ struct Jemalloc {
   static void release(void *block) { membudget_je_free(block); }
   static bool owns(const void *) { return true; }
   static size_t usable_size(const void *block) { return membudget_je_malloc_usable_size(block); }
+  static size_t good_size(size_t bytes) {
+    size_t usable = membudget_je_nallocx(bytes ? bytes : 1, 0);
+    return usable ? usable : bytes;  // 0: more than it can allocate
+  }
   static void trim();
 
   static uint64_t allocated_total() { return *counter(allocated_offset); }

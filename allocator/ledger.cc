@@ -132,8 +132,9 @@ bool trigger_is_met(const Shard &s) {
 
 void answer_requests() {
   const Process *p = bound.process;
-  if (bound.on_request && __atomic_load_n(&p->trim_request, __ATOMIC_ACQUIRE) != __atomic_load_n(&p->trim_done, __ATOMIC_RELAXED))
-    bound.on_request();
+  bool is_asked_to_trim = __atomic_load_n(&p->trim_request, __ATOMIC_ACQUIRE) != __atomic_load_n(&p->trim_done, __ATOMIC_RELAXED);
+  bool has_hard_limit = __atomic_load_n(&bound.block.header->hard_limit_bytes, __ATOMIC_RELAXED) > 0;
+  if (bound.on_request && (is_asked_to_trim || has_hard_limit)) bound.on_request();
 }
 
 // Until nothing is left to look up: a signal handler may count while we are at it.
@@ -170,8 +171,18 @@ __attribute__((noinline, cold)) void settle_slow(const Change &change) {
 
 }  // namespace
 
-__attribute__((noinline, cold)) void settle_allocated(size_t bytes) {
-  settle_slow({static_cast<int64_t>(bytes), 0, 1, 0});
+__attribute__((noinline, cold)) bool settle_allocated(size_t bytes) {
+  auto counted = static_cast<int64_t>(bytes);
+  settle_slow({counted, 0, 1, 0});
+  return !started() || budget_fits(bound.block, 0, counted);
+}
+
+bool admits(int64_t bytes) {
+  if (!started()) return true;
+  const Shard *s = thread.shard;
+  bool is_granted = s != &nobody && !is_poisoned(*s) &&
+                    shard_net(*s) + bytes <= __atomic_load_n(&s->ceiling_bytes, __ATOMIC_RELAXED);
+  return is_granted || budget_fits(bound.block, bytes, bytes);
 }
 
 __attribute__((noinline, cold)) void settle_freed(size_t bytes) { settle_slow({0, static_cast<int64_t>(bytes), 0, 1}); }

@@ -86,8 +86,14 @@ inline void add(uint64_t *word, int64_t count) { add(reinterpret_cast<int64_t *>
 
 // The slow paths; `bytes` means nothing with an allocator that counts by itself. They keep errno. Cost: from
 // 10 ns (a trigger set anew) to a few us (withdrawal of all allowances).
-void settle_allocated(size_t bytes);
+// settle_allocated() returns false when the allocation went past the hard limit: the caller frees the block,
+// counted as any other, and refuses the request.
+bool settle_allocated(size_t bytes);
 void settle_freed(size_t bytes);
+
+// Whether a request for `bytes` fits below the hard limit. Under one, asked before anything larger than
+// kSmallRequest is allocated, so that a large request that must fail gets in nobody's way.
+bool admits(int64_t bytes);
 
 // Counts memory that the program mapped (positive) or unmapped (negative) by itself. A system call's
 // neighbour: takes the block's lock.

@@ -44,6 +44,12 @@ struct Ptmalloc {
   }
   static_assert(sizeof(size_t) == 8, "the mapped flag is shifted to one word's size");
 
+  // Chunks are multiples of 16 bytes with a header of 8; large ones are mapped in whole pages.
+  static size_t good_size(size_t bytes) {
+    constexpr size_t kMapped = 128 << 10;
+    return bytes >= kMapped ? ((bytes + 16 + 4095) & ~size_t{4095}) - 16 : ((bytes + 8 + 15) & ~size_t{15}) - 8;
+  }
+
   static void trim();
 
   // Binds what glibc offers under no other name than the one that we interpose. False when the chunk

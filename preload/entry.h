@@ -15,10 +15,15 @@
 namespace membudget {
 
 struct Counted {
-  static constexpr bool counts = true;
+  static constexpr bool counts = true, is_limited = false;
+};
+// Under a hard limit: what is larger than a small request is checked before it is allocated, and everything
+// after it was counted (ledger::settle_allocated).
+struct Limited {
+  static constexpr bool counts = true, is_limited = true;
 };
 struct Uncounted {
-  static constexpr bool counts = false;
+  static constexpr bool counts = false, is_limited = false;
 };
 
 template <Allocator A, typename Count>
@@ -33,6 +38,7 @@ struct Entry {
       if (ledger::allocated(usable)) return settle_and_return(block, usable);
       return block;
     } else {
+      if (!fits(bytes)) return out_of_memory();
       return handed_out(A::allocate(bytes));
     }
   }
@@ -52,6 +58,7 @@ struct Entry {
   static void *calloc(size_t count, size_t bytes) {
     size_t total;
     if (__builtin_mul_overflow(count, bytes, &total)) return out_of_memory();
+    if (!fits(total)) return out_of_memory();
     return handed_out(A::zeroed(total));
   }
 
@@ -60,7 +67,8 @@ struct Entry {
     if (!block) return malloc(bytes);
     if (bytes == 0) return free(block), nullptr;
     if (__builtin_expect(!A::owns(block), 0)) return move_from_early(block, bytes);
-    size_t old = Count::counts && !A::counts_itself ? A::usable_size(block) : 0;
+    size_t old = Count::is_limited || (Count::counts && !A::counts_itself) ? A::usable_size(block) : 0;
+    if (Count::is_limited && bytes > old && !fits(A::good_size(bytes) - old)) return out_of_memory();
     void *grown = A::resize(block, bytes);
     if (__builtin_expect(grown == nullptr, 0)) return out_of_memory();
     if constexpr (Count::counts) count_moved(grown, old);
@@ -72,6 +80,7 @@ struct Entry {
     alignment = rounded_alignment(alignment);
     if (alignment == 0) return errno = EINVAL, nullptr;
     if (aligned_size_is_too_large(alignment, bytes)) return out_of_memory();
+    if (!fits(bytes)) return out_of_memory();
     void *block = alignment <= 16 ? A::allocate(bytes) : A::aligned(alignment, bytes);
     return handed_out(block);
   }
@@ -115,8 +124,14 @@ struct Entry {
   }
 
   __attribute__((noinline, cold)) static void *settle_and_return(void *block, size_t bytes) {
-    ledger::settle_allocated(bytes);
-    return block;
+    if (ledger::settle_allocated(bytes)) return block;
+    free_slow(block);
+    return out_of_memory();
+  }
+
+  static bool fits(size_t bytes) {
+    if constexpr (!Count::is_limited) return true;
+    return bytes <= kSmallRequest || ledger::admits(static_cast<int64_t>(A::good_size(bytes)));
   }
 
   __attribute__((noinline, cold)) static void free_slow(void *block) { free_any(block); }
@@ -129,7 +144,7 @@ struct Entry {
   static void *handed_out(void *block) {
     if (__builtin_expect(block == nullptr, 0)) return out_of_memory();
     if constexpr (Count::counts && A::counts_itself) {
-      if (ledger::allocated_total(A::allocated_total())) return settle_and_return(block, 0);
+      if (ledger::allocated_total(A::allocated_total())) return settle_and_return(block, A::usable_size(block));
     } else if constexpr (Count::counts) {
       size_t bytes = A::usable_size(block);
       if constexpr (A::finds_size) A::note_size(block, bytes);
@@ -138,15 +153,20 @@ struct Entry {
     return block;
   }
   __attribute__((noinline)) static void *handed_out_slow(void *block) { return handed_out(block); }
-  __attribute__((noinline)) static void *malloc_large(size_t bytes) { return handed_out(A::allocate(bytes)); }
+  __attribute__((noinline)) static void *malloc_large(size_t bytes) {
+    return fits(bytes) ? handed_out(A::allocate(bytes)) : out_of_memory();
+  }
 
+  // The old block is gone: what was let through before the move stays.
   static void count_moved(void *grown, size_t old_bytes) {
     if constexpr (A::counts_itself) {
       if (ledger::freed_total(A::freed_total())) ledger::settle_freed(0);
       if (ledger::allocated_total(A::allocated_total())) ledger::settle_allocated(0);
     } else {
       if (ledger::freed(old_bytes)) ledger::settle_freed(old_bytes);
-      handed_out(grown);
+      size_t bytes = A::usable_size(grown);
+      if constexpr (A::finds_size) A::note_size(grown, bytes);
+      if (ledger::allocated(bytes)) ledger::settle_allocated(bytes);
     }
   }
 

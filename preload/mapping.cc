@@ -48,6 +48,7 @@ void *map(const void *caller, void *address, size_t bytes, int protection, int f
   bool replaces = flags & MAP_FIXED;
   if ((!counts && !replaces) || is_inside || belongs_to_allocator(caller))
     return system_mmap(address, bytes, protection, flags, fd, offset);
+  if (counts && !ledger::admits(static_cast<int64_t>(page_up(bytes)))) return errno = ENOMEM, MAP_FAILED;
   void *memory;
   int64_t change = 0;
   {
@@ -88,6 +89,8 @@ void *system_mremap(void *address, size_t old_bytes, size_t new_bytes, int flags
 // which is counted on, since the program may fill it again.
 void *remap(const void *caller, void *address, size_t old_bytes, size_t new_bytes, int flags, void *wanted) {
   if (is_inside || belongs_to_allocator(caller)) return system_mremap(address, old_bytes, new_bytes, flags, wanted);
+  if (new_bytes > old_bytes && !ledger::admits(static_cast<int64_t>(page_up(new_bytes) - page_up(old_bytes))))
+    return errno = ENOMEM, MAP_FAILED;
   int64_t change = 0;
   void *memory;
   {

@@ -26,6 +26,7 @@ AllocatorKind kind = AllocatorKind::ptmalloc;
 bool is_chosen;
 bool is_secure;
 bool is_counting;
+bool is_limited;
 bool is_loading;
 pthread_key_t thread_exit_key;
 bool has_thread_exit_key;
@@ -115,6 +116,11 @@ void set_python_malloc() {
 
 void on_thread_exit(void *) { ledger::thread_ends(); }
 
+void on_request() {
+  if (ledger::binding().block.header->hard_limit_bytes > 0) startup_limit();
+  trim_on_request();
+}
+
 // Without a key (the program has taken them all) a dead thread's shard is not used again: no count is lost.
 void on_thread_start() {
   if (has_thread_exit_key) pthread_setspecific(thread_exit_key, &thread_exit_key);
@@ -125,8 +131,9 @@ void start_counting() {
   if (!membership.process) return startup_stop_counting();
   has_thread_exit_key = pthread_key_create(&thread_exit_key, on_thread_exit) == 0;
   is_counting = true;
-  ledger::start({membership.block, membership.process, trim_on_request, on_thread_start});
+  ledger::start({membership.block, membership.process, on_request, on_thread_start});
   membership_settle(membership, settings);
+  if (membership.block.header->hard_limit_bytes > 0) startup_limit();
 }
 
 __attribute__((constructor)) void startup() {
@@ -171,6 +178,12 @@ void startup_choose() {
 void startup_stop_counting() {
   is_counting = false;
   entry_table = table_for<Uncounted>();
+}
+
+void startup_limit() {
+  if (is_limited || !is_counting) return;
+  is_limited = true;
+  entry_table = table_for<Limited>();
 }
 
 bool startup_is_loading() { return is_loading; }

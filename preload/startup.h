@@ -32,6 +32,9 @@ bool startup_counts();
 // From here on the allocator in force serves without counting.
 void startup_stop_counting();
 
+// From here on requests are held against the hard limit, too. Idempotent.
+void startup_limit();
+
 // While the allocator is being loaded: what is mapped then is its own.
 bool startup_is_loading();
 

@@ -36,6 +36,7 @@ int64_t trim_now() {
 void trim_on_request() {
   Process *p = ledger::binding().process;
   uint32_t request = __atomic_load_n(&p->trim_request, __ATOMIC_ACQUIRE);
+  if (request == __atomic_load_n(&p->trim_done, __ATOMIC_RELAXED)) return;
   __atomic_store_n(&p->trim_released_bytes, trim_now(), __ATOMIC_RELAXED);
   __atomic_store_n(&p->trim_done, request, __ATOMIC_RELEASE);
   futex_wake_all(&p->trim_done);

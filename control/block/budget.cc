@@ -72,8 +72,17 @@ struct Marks {
   int64_t down = -kFar;
 };
 
-Marks marks_around(const Header *h, uint32_t level) {
+// The hard limit as a mark: the count from which an allocation is refused, first the larger ones, then all.
+int64_t hard_mark(const Header *h, int64_t counted) {
+  int64_t hard = load(h->hard_limit_bytes);
+  if (hard <= 0) return kFar;
+  int64_t mark = hard - load(h->overhead_bytes) + 1;
+  return counted < mark ? mark : counted < mark + kEmergencyBytes ? mark + kEmergencyBytes : kFar;
+}
+
+Marks marks_around(const Header *h, uint32_t level, int64_t counted) {
   Marks marks;
+  marks.up = hard_mark(h, counted);
   for (uint32_t l : kLevels) {
     int64_t mark = mark_of(h, l);
     if (l > level) marks.up = smallest(marks.up, mark);
@@ -151,7 +160,7 @@ void withdraw_all(const Block &block) {
 }
 
 void distribute(const Block &block, const Totals &totals) {
-  Marks marks = marks_around(block.header, block_level(block.header));
+  Marks marks = marks_around(block.header, block_level(block.header), totals.counted());
   int64_t growth = share_of(marks.up >= kFar / 2 ? kFar : at_least_zero(marks.up - 1 - totals.counted()), totals.shards);
   int64_t shrinkage = share_of(marks.down <= -kFar / 2 ? kFar : at_least_zero(totals.counted() - marks.down), totals.shards);
   int64_t step = peak_step_bytes(totals.shards);
@@ -207,7 +216,8 @@ constexpr int64_t kLeastShare = 1024;  // below it, what others do not use is ca
 
 // Grants `shard` a part of what nobody has been granted. False when that is too little.
 bool grant(const Block &block, Shard *shard) {
-  Marks marks = marks_around(block.header, block_level(block.header));
+  Totals totals = group_totals(block);
+  Marks marks = marks_around(block.header, block_level(block.header), totals.counted());
   bool no_up = marks.up >= kFar / 2, no_down = marks.down <= -kFar / 2;
   if (no_up && no_down) {
     if (shard) arm(*shard, shard_net(*shard), kFar, kFar, peak_step_bytes(1));
@@ -321,6 +331,15 @@ void budget_evaluate(const Block &block) {
   evaluate_locked(block);
 }
 
+bool budget_fits(const Block &block, int64_t more, int64_t request) {
+  const Header *h = block.header;
+  int64_t hard = load(h->hard_limit_bytes);
+  if (hard <= 0) return true;
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);  // of two that add at the same time, one sees the other
+  int64_t most = hard - load(h->overhead_bytes) + (request <= kSmallRequest ? kEmergencyBytes : 0);
+  return group_totals(block).counted() <= most - more;
+}
+
 void budget_request_attention(const Block &block, Process *process) {
   for_each_shard(block, [&](Process *p, Shard &s, bool) {
     if (process && p != process) return;
@@ -345,6 +364,8 @@ void budget_set_limits(const Block &block, const Limits &limits, int64_t whole_b
   store(h->hard_limit_bytes, amount_bytes(h->hard_limit, whole_bytes));
   process_reap(block, nullptr);
   evaluate_locked(block);
+  // Members that had no hard limit so far have to learn of it.
+  if (load(h->hard_limit_bytes) > 0) budget_request_attention(block, nullptr);
 }
 
 }  // namespace membudget

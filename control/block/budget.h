@@ -60,6 +60,15 @@ PeakRoom budget_note_peaks(const Block &, Process *);
 // the level in line, and hands out new ones. Wakes waiters. Takes the lock. `shard` may be NULL.
 void budget_attend(const Block &, Process *self, Shard *shard);
 
+// Requests up to kSmallRequest may go past the hard limit by kEmergencyBytes, so that a program that was refused
+// more can unwind, log and flush.
+constexpr int64_t kSmallRequest = 4 << 10, kEmergencyBytes = 1 << 20;
+
+// Whether the group's counted bytes would stay within the hard limit with `more` bytes on top, for a request of
+// `request` bytes. True where there is no hard limit. No allocation passes it unseen: as with a level's mark,
+// the allowances end there.
+bool budget_fits(const Block &, int64_t more, int64_t request);
+
 // Withdraws all allowances and brings the level in line with the totals. For anyone who may write.
 void budget_evaluate(const Block &);
 
