@@ -204,6 +204,17 @@ void Foreign::release(void *block) {
   errno = kept;
 }
 
+void *dynamic_aligned(size_t alignment, size_t bytes) {
+  if (bytes == 0) bytes = 1;
+  void *block = dynamic_calls.memalign(alignment, bytes);
+  if (!block || reinterpret_cast<uintptr_t>(block) % alignment == 0) return block;
+  dynamic_calls.free(block);
+  block = dynamic_calls.memalign(alignment, bytes + alignment / 2 + 1);
+  if (!block || reinterpret_cast<uintptr_t>(block) % alignment == 0) return block;
+  dynamic_calls.free(block);
+  return nullptr;
+}
+
 bool dynamic_contains_code(const void *address) {
   auto at = reinterpret_cast<uintptr_t>(address);
   return at >= code_start && at < code_end;

@@ -40,6 +40,10 @@ bool dynamic_bind_mimalloc(char *why, size_t why_size);
 bool dynamic_bind_tcmalloc(char *why, size_t why_size);
 bool dynamic_bind_path(const char *path, char *why, size_t why_size);
 
+// An aligned block from the loaded allocator, or NULL. mimalloc 2.0.9 forgets the alignment of some sizes that
+// are powers of two: asked again for another size.
+void *dynamic_aligned(size_t alignment, size_t bytes);
+
 // Whether the code at `address` belongs to the loaded allocator: its mappings are not the program's.
 bool dynamic_contains_code(const void *address);
 
@@ -65,8 +69,9 @@ struct Dynamic {
     return bytes > PTRDIFF_MAX ? nullptr : dynamic_calls.realloc(block, bytes);
   }
   static void *aligned(size_t alignment, size_t bytes) {
-    void *block = bytes > PTRDIFF_MAX - alignment ? nullptr : dynamic_calls.memalign(alignment, bytes);
-    if (block && !kAlignedAreWhole) Sizes::note_aligned(block, usable_size(block));
+    if (alignment <= 16) return allocate(bytes < 16 ? 16 : bytes);  // only blocks of less are not aligned to 16
+    void *block = bytes > PTRDIFF_MAX - alignment ? nullptr : dynamic_aligned(alignment, bytes);
+    if (block && !kAlignedAreWhole) Sizes::note_aligned(block);
     return block;
   }
   static void release(void *block) { dynamic_calls.free(block); }
@@ -90,7 +95,7 @@ struct Foreign : Mimalloc {
   static constexpr bool finds_size = false;
 
   static void *aligned(size_t alignment, size_t bytes) {
-    return bytes > PTRDIFF_MAX - alignment ? nullptr : dynamic_calls.memalign(alignment, bytes);
+    return bytes > PTRDIFF_MAX - alignment ? nullptr : dynamic_aligned(alignment, bytes);
   }
   static void release(void *block);
 };

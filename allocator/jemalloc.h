@@ -32,7 +32,9 @@ struct Jemalloc {
   static void *allocate(size_t bytes) { return membudget_je_malloc(bytes); }
   static void *zeroed(size_t bytes) { return membudget_je_calloc(1, bytes); }
   static void *resize(void *block, size_t bytes) { return membudget_je_realloc(block, bytes); }
-  static void *aligned(size_t alignment, size_t bytes) { return membudget_je_memalign(alignment, bytes); }
+  static void *aligned(size_t alignment, size_t bytes) {
+    return membudget_je_memalign(alignment, bytes ? bytes : 1);  // of 0 bytes it forgets the alignment
+  }
   static void release(void *block) { membudget_je_free(block); }
   static bool owns(const void *) { return true; }
   static size_t usable_size(const void *block) { return membudget_je_malloc_usable_size(block); }

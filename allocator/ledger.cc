@@ -59,6 +59,7 @@ void count_shared(Change change) {
   __atomic_fetch_add(&s->freed_bytes, change.freed_bytes, __ATOMIC_RELAXED);
   __atomic_fetch_add(&s->allocations, change.allocations, __ATOMIC_RELAXED);
   __atomic_fetch_add(&s->frees, change.frees, __ATOMIC_RELAXED);
+  MEMBUDGET_YIELD_POINT();
   if (s == &early && started()) move_early();
 }
 
@@ -86,6 +87,7 @@ bool is_poisoned(const Shard &s) {
 // Replaces a trigger unless it is withdrawn at the same time.
 void rearm(int64_t *trigger, int64_t value) {
   int64_t seen = __atomic_load_n(trigger, __ATOMIC_RELAXED);
+  MEMBUDGET_YIELD_POINT();
   if (seen != kPoison) __atomic_compare_exchange_n(trigger, &seen, value, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
 
@@ -98,12 +100,12 @@ void note_peak(Shard *s) {
 // How many bytes the thread may allocate until it looks again whether a peak is to be noted. The trigger knows
 // what was allocated, not what stays: a thread that grows looks often, one that only turns over seldom.
 int64_t stride_after(const Shard &s, int64_t net) {
-  constexpr int64_t kShortest = 4 << 10, kLongest = 64 << 10;
+  constexpr int64_t kShortest = 4 << 10;
   int64_t grown = net - thread.last_net_bytes, allocated = s.allocated_bytes - thread.last_allocated_bytes;
   thread.last_net_bytes = net;
   thread.last_allocated_bytes = s.allocated_bytes;
   if (2 * grown >= allocated) thread.stride_bytes = kShortest;
-  else if (thread.stride_bytes < kLongest) thread.stride_bytes *= 2;
+  else if (thread.stride_bytes < kLongestStride) thread.stride_bytes *= 2;
   return thread.stride_bytes;
 }
 
@@ -111,6 +113,7 @@ void rearm_own(Shard *s) {
   int64_t net = shard_net(*s);
   int64_t ceiling = __atomic_load_n(&s->ceiling_bytes, __ATOMIC_RELAXED);
   int64_t floor = __atomic_load_n(&s->floor_bytes, __ATOMIC_RELAXED);
+  MEMBUDGET_YIELD_POINT();
   if (net >= thread.peak_net_bytes) note_peak(s);
   int64_t stride = stride_after(*s, net), until = thread.peak_net_bytes;
   if (until < net + stride) until = net + stride;
@@ -141,14 +144,22 @@ void answer_requests() {
 void settle(Shard *s) {
   constexpr int kMostRounds = 8;  // others may withdraw at any rate; each caller does its part
   for (int i = 0; i < kMostRounds; ++i) {
+    MEMBUDGET_YIELD_POINT();
     if (within_allowance(*s)) {
       rearm_own(s);
     } else {
+      thread.peak_net_bytes = 0;  // what it was computed from may have changed
       budget_attend(bound.block, bound.process, s);
       answer_requests();
     }
     if (!trigger_is_met(*s)) return;
   }
+}
+
+// After a change to what all threads share. It moves the sum under every thread's next peak: they look anew.
+void attend_shared() {
+  budget_attend(bound.block, bound.process, nullptr);
+  budget_request_attention(bound.block, nullptr);
 }
 
 __attribute__((noinline, cold)) void settle_slow(const Change &change) {
@@ -159,7 +170,7 @@ __attribute__((noinline, cold)) void settle_slow(const Change &change) {
     if (!started() || thread.is_settling || is_forking) return;
     thread.is_settling = true;
     if (!thread.is_torn_down && adopt()) s = thread.shard;
-    else budget_attend(bound.block, bound.process, nullptr);
+    else attend_shared();
     thread.is_settling = false;
     return;
   }
@@ -196,9 +207,10 @@ void mapped(int64_t bytes) {
   } else {
     __atomic_fetch_add(&bound.process->mapped_bytes, bytes, __ATOMIC_RELAXED);
   }
+  MEMBUDGET_YIELD_POINT();
   if (thread.is_settling || is_forking) return;
   thread.is_settling = true;
-  budget_attend(bound.block, bound.process, nullptr);
+  attend_shared();
   thread.is_settling = false;
 }
 

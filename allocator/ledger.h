@@ -52,6 +52,7 @@ inline void add(uint64_t *word, int64_t count) { add(reinterpret_cast<int64_t *>
   add(&s->allocated_bytes, static_cast<int64_t>(bytes));
   add(&s->allocations, 1);
   __atomic_signal_fence(__ATOMIC_SEQ_CST);
+  MEMBUDGET_YIELD_POINT();
   return __builtin_expect(__atomic_load_n(&s->allocated_bytes, __ATOMIC_RELAXED) >
                               __atomic_load_n(&s->allocated_trigger, __ATOMIC_RELAXED), 0);
 }
@@ -61,6 +62,7 @@ inline void add(uint64_t *word, int64_t count) { add(reinterpret_cast<int64_t *>
   add(&s->freed_bytes, static_cast<int64_t>(bytes));
   add(&s->frees, 1);
   __atomic_signal_fence(__ATOMIC_SEQ_CST);
+  MEMBUDGET_YIELD_POINT();
   return __builtin_expect(__atomic_load_n(&s->freed_bytes, __ATOMIC_RELAXED) >
                               __atomic_load_n(&s->freed_trigger, __ATOMIC_RELAXED), 0);
 }
@@ -72,6 +74,7 @@ inline void add(uint64_t *word, int64_t count) { add(reinterpret_cast<int64_t *>
   __atomic_store_n(&s->allocated_bytes, now, __ATOMIC_RELAXED);
   add(&s->allocations, 1);
   __atomic_signal_fence(__ATOMIC_SEQ_CST);
+  MEMBUDGET_YIELD_POINT();
   return __builtin_expect(now > __atomic_load_n(&s->allocated_trigger, __ATOMIC_RELAXED), 0);
 }
 
@@ -81,6 +84,7 @@ inline void add(uint64_t *word, int64_t count) { add(reinterpret_cast<int64_t *>
   __atomic_store_n(&s->freed_bytes, now, __ATOMIC_RELAXED);
   add(&s->frees, 1);
   __atomic_signal_fence(__ATOMIC_SEQ_CST);
+  MEMBUDGET_YIELD_POINT();
   return __builtin_expect(now > __atomic_load_n(&s->freed_trigger, __ATOMIC_RELAXED), 0);
 }
 

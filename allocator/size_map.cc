@@ -30,10 +30,8 @@ void SizeMap<kPageBits>::note(const void *block, size_t usable_bytes) {
 }
 
 template <unsigned kPageBits>
-void SizeMap<kPageBits>::note_aligned(const void *block, size_t usable_bytes) {
-  uint16_t *entry = entry_of(block);
-  if (__atomic_load_n(entry, __ATOMIC_RELAXED) != usable_bytes >> kUnitBits)
-    __atomic_store_n(entry, static_cast<uint16_t>(kMixed), __ATOMIC_RELAXED);
+void SizeMap<kPageBits>::note_aligned(const void *block) {
+  __atomic_store_n(entry_of(block), static_cast<uint16_t>(kMixed), __ATOMIC_RELAXED);
 }
 
 template class SizeMap<16>;

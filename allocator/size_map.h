@@ -45,8 +45,9 @@ class SizeMap {
   // Notes a block just handed out.
   static void note(const void *block, size_t usable_bytes);
 
-  // Notes a block whose size need not be its page's.
-  static void note_aligned(const void *block, size_t usable_bytes);
+  // Notes a block whose size need not be its page's. (An entry of just its size proves nothing: it may be left
+  // from before the page changed its class.)
+  static void note_aligned(const void *block);
 
  private:
   static uint16_t *entry_of(const void *block) { return entries + (reinterpret_cast<uintptr_t>(block) >> kPageBits); }

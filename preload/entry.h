@@ -81,8 +81,7 @@ struct Entry {
     if (alignment == 0) return errno = EINVAL, nullptr;
     if (aligned_size_is_too_large(alignment, bytes)) return out_of_memory();
     if (!fits(bytes)) return out_of_memory();
-    void *block = alignment <= 16 ? A::allocate(bytes) : A::aligned(alignment, bytes);
-    return handed_out(block);
+    return handed_out(A::aligned(alignment, bytes));
   }
 
   // The error is returned, errno and *out stay as they were.

@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "allocator/ledger.h"
+#include "control/block/machine.h"
 #include "preload/startup.h"
 #include "preload/trim.h"
 
@@ -23,7 +24,7 @@ MEMBUDGET_EXPORT int membudget_preload_set_limit(int64_t bytes) {
   if (bytes < 0) return -EINVAL;
   membudget::Limits limits = {};
   limits.limit = {bytes, MEMBUDGET_UNIT_BYTES, 1};
-  membudget::budget_set_limits(membudget::ledger::binding().block, limits, 0);
+  membudget::budget_set_limits(membudget::ledger::binding().block, limits, membudget::memory_limit_bytes());
   return 0;
 }
 

@@ -130,6 +130,8 @@ __attribute__((destructor)) void leave() {
   __atomic_store_n(&bound.process->state, MEMBUDGET_PROCESS_LEAVING, __ATOMIC_RELEASE);
   budget_evaluate(bound.block);
   futex_wake_all(&bound.block.header->level_word);
+  const char *kept = getenv("MEMBUDGET_KEEP_BLOCK");  // set by `membudget run --summary`, which reads it and removes it
+  if (kept && strcmp(kept, bound.block.header->name) == 0) return;
   char path[PATH_MAX];
   if (block_path(startup_settings().directory, bound.block.header->name, path, sizeof path))
     block_remove_if_unused(path);

@@ -117,6 +117,7 @@ void barrier(bool alone) {
 void arm(Shard &s, int64_t net, int64_t growth, int64_t shrinkage, int64_t step) {
   store(s.ceiling_bytes, net + growth);
   store(s.floor_bytes, net - shrinkage);
+  MEMBUDGET_YIELD_POINT();
   int64_t freed = load(s.freed_bytes), allocated = load(s.allocated_bytes);
   __atomic_store_n(&s.allocated_trigger, freed + net + smallest(growth, step), __ATOMIC_RELEASE);
   __atomic_store_n(&s.freed_trigger, shrinkage >= kFar ? INT64_MAX : allocated - (net - shrinkage), __ATOMIC_RELEASE);
@@ -127,11 +128,16 @@ int64_t share_of(int64_t room, uint32_t shards) {
   return shards <= 1 ? room : room / (2 * static_cast<int64_t>(shards));
 }
 
+void note_error(int64_t &error_bytes, uint32_t shards) {
+  int64_t error = largest(peak_step_bytes(shards), kLongestStride) * largest(shards, 1);
+  store(error_bytes, largest(load(error_bytes), error));
+}
+
 void note_peaks(const Block &block, const Totals &totals) {
   Header *h = block.header;
   raise_to(h->peak_live_bytes, totals.live);
   raise_to(h->peak_counted_bytes, totals.counted());
-  store(h->peak_error_bytes, largest(load(h->peak_error_bytes), peak_step_bytes(totals.shards) * largest(totals.shards, 1)));
+  note_error(h->peak_error_bytes, totals.shards);
 }
 
 // A sum that the live bytes really reached during the call: what came in before what went out.
@@ -143,11 +149,10 @@ int64_t live_bytes_reached(const Process *p) {
   return net;
 }
 
-void note_process_peaks(Process *p, uint32_t shards) {
-  int64_t live = live_bytes_reached(p);
+void note_process_peaks(Process *p, int64_t live, uint32_t shards) {
   raise_to(p->peak_live_bytes, live);
   raise_to(p->peak_counted_bytes, live + process_mapped_bytes(p));
-  store(p->peak_error_bytes, largest(load(p->peak_error_bytes), peak_step_bytes(shards) * largest(shards, 1)));
+  note_error(p->peak_error_bytes, shards);
 }
 
 void withdraw_all(const Block &block) {
@@ -155,8 +160,10 @@ void withdraw_all(const Block &block) {
   for_each_shard(block, [](Process *, Shard &s, bool) {
     __atomic_store_n(&s.allocated_trigger, kPoison, __ATOMIC_RELAXED);
     __atomic_store_n(&s.freed_trigger, kPoison, __ATOMIC_RELAXED);
+    MEMBUDGET_YIELD_POINT();
   });
   barrier(alone);
+  MEMBUDGET_YIELD_POINT();
 }
 
 void distribute(const Block &block, const Totals &totals) {
@@ -181,7 +188,9 @@ void evaluate_locked(const Block &block) {
     level = level_for(block.header, totals.counted(), before);
   }
   note_peaks(block, totals);
+  MEMBUDGET_YIELD_POINT();
   set_level(block, level, totals);
+  MEMBUDGET_YIELD_POINT();
   distribute(block, totals);
 }
 
@@ -224,6 +233,7 @@ bool grant(const Block &block, Shard *shard) {
     return true;
   }
   Reach reach = reach_of(block, shard, !no_up, !no_down);
+  MEMBUDGET_YIELD_POINT();
   int64_t up = no_up ? kFar : marks.up - 1 - reach.highest;
   int64_t down = no_down ? kFar : reach.lowest - marks.down;
   if (!shard) return up >= 0 && down >= 0;
@@ -279,9 +289,13 @@ PeakRoom budget_note_peaks(const Block &block, Process *self) {
     for (uint32_t i = 1; i < high; ++i) totals.shards += has_owner(p, i);
   });
   note_peaks(block, totals);
-  note_process_peaks(self, totals.shards);
-  return {smallest(load(self->peak_live_bytes) - live_bytes_reached(self),
-                   load(block.header->peak_live_bytes) - totals.live), totals.shards};
+  int64_t live = live_bytes_reached(self);
+  note_process_peaks(self, live, totals.shards);
+  int64_t room = load(self->peak_live_bytes) - live;
+  room = smallest(room, load(self->peak_counted_bytes) - live - process_mapped_bytes(self));
+  room = smallest(room, load(block.header->peak_live_bytes) - totals.live);
+  room = smallest(room, load(block.header->peak_counted_bytes) - totals.counted());
+  return {room, totals.shards};
 }
 
 // Members that died without a word are looked for now and then, so that their bytes leave the total even
@@ -351,6 +365,7 @@ void budget_request_attention(const Block &block, Process *process) {
 void budget_set_limits(const Block &block, const Limits &limits, int64_t whole_bytes) {
   Header *h = block.header;
   BlockLock lock(h);
+  __atomic_fetch_add(&h->limit_sequence, 1, __ATOMIC_ACQ_REL);
   if (limits.limit.is_set) h->limit = limits.limit;
   if (limits.low.is_set) h->low = limits.low;
   if (limits.medium.is_set) h->medium = limits.medium;
@@ -362,6 +377,7 @@ void budget_set_limits(const Block &block, const Limits &limits, int64_t whole_b
   store(h->medium_bytes, smallest(limit, largest(load(h->low_bytes), amount_bytes(h->medium, limit))));
   store(h->release_bytes, smallest(limit, amount_bytes(h->release, limit)));
   store(h->hard_limit_bytes, amount_bytes(h->hard_limit, whole_bytes));
+  __atomic_fetch_add(&h->limit_sequence, 1, __ATOMIC_ACQ_REL);
   process_reap(block, nullptr);
   evaluate_locked(block);
   // Members that had no hard limit so far have to learn of it.

@@ -10,6 +10,11 @@
 
 #include "control/block/block.h"
 
+// Where the unit tests let others step in; nothing in what is installed.
+#ifndef MEMBUDGET_YIELD_POINT
+#define MEMBUDGET_YIELD_POINT()
+#endif
+
 namespace membudget {
 
 // "No mark in this direction": far enough for any count, near enough to add two of them.
@@ -43,7 +48,10 @@ Totals group_totals(const Block &);
 // The level right now: one load.
 inline uint32_t block_level(const Header *h) { return __atomic_load_n(&h->level_word, __ATOMIC_ACQUIRE) & 0xffu; }
 
-// How far a thread may grow before it notes a peak, with so many threads counting.
+// How many bytes a thread may allocate at the most, whatever it frees, before it looks whether a peak is to be
+// noted; and how far it may grow, with so many threads counting. A recorded peak is too low by at most the larger
+// of the two for each thread.
+constexpr int64_t kLongestStride = 64 << 10;
 int64_t peak_step_bytes(uint32_t shards);
 
 // How far the sums stand below the peaks, and how many threads count.

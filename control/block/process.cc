@@ -14,8 +14,16 @@
 namespace membudget {
 namespace {
 
-// State letter and start time from /proc/PID/stat. False when there is no such process (or no /proc).
-bool read_stat(int32_t pid, char *state, uint64_t *start_time) {
+struct Stat {
+  char state;           // field 3
+  long threads;         // field 20
+  uint64_t start_time;  // field 22
+  // A zombie whose other threads live is a process whose main thread called pthread_exit.
+  bool is_dead() const { return (state == 'Z' && threads <= 1) || state == 'X'; }
+};
+
+// From /proc/PID/stat. False when there is no such process (or no /proc).
+bool read_stat(int32_t pid, Stat *out) {
   char path[32], text[1024];
   snprintf(path, sizeof path, "/proc/%d/stat", pid);
   int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -26,11 +34,14 @@ bool read_stat(int32_t pid, char *state, uint64_t *start_time) {
   text[length] = '\0';
   const char *field = strrchr(text, ')');  // the command's name may hold blanks and brackets
   if (!field || field[1] == '\0') return false;
-  *state = field[2];
+  out->state = field[2];
   field += 2;
-  for (int i = 3; i < 22 && field; ++i) field = strchr(field + 1, ' ');
-  if (!field) return false;
-  *start_time = strtoull(field + 1, nullptr, 10);
+  for (int i = 3; i < 22; ++i) {
+    field = strchr(field + 1, ' ');
+    if (!field) return false;
+    if (i == 19) out->threads = strtol(field + 1, nullptr, 10);
+  }
+  out->start_time = strtoull(field + 1, nullptr, 10);
   return true;
 }
 
@@ -93,24 +104,22 @@ Process *find_slot(const Block &block, int32_t pid, uint64_t start_time, uint64_
 bool is_alive_in(const Process *p, uint64_t pid_namespace) {
   if (p->pid_namespace != 0 && pid_namespace != 0 && p->pid_namespace != pid_namespace) return true;
   if (is_gone(p->pid)) return false;
-  char state = 0;
-  uint64_t start_time = 0;
-  if (p->start_time == 0 || !read_stat(p->pid, &state, &start_time)) return true;  // no /proc: believe the pid
-  return start_time == p->start_time && state != 'Z' && state != 'X';
+  Stat stat;
+  if (p->start_time == 0 || !read_stat(p->pid, &stat)) return true;  // no /proc: believe the pid
+  return stat.start_time == p->start_time && !stat.is_dead();
 }
 
 }  // namespace
 
 uint64_t own_pid_namespace() {
-  struct stat about;
-  return stat("/proc/self/ns/pid", &about) == 0 ? about.st_ino : 0;
+  struct ::stat about;
+  return ::stat("/proc/self/ns/pid", &about) == 0 ? about.st_ino : 0;
 }
 
 uint64_t process_start_time(int32_t pid) {
   ErrnoGuard guard;
-  char state = 0;
-  uint64_t start_time = 0;
-  return read_stat(pid, &state, &start_time) ? start_time : 0;
+  Stat stat;
+  return read_stat(pid, &stat) ? stat.start_time : 0;
 }
 
 bool process_is_alive(const Process *p) {

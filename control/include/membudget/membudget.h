@@ -19,7 +19,7 @@ extern "C" {
 
 #define MEMBUDGET_API __attribute__((visibility("default")))
 
-typedef struct membudget membudget_t;
+typedef struct membudget_handle membudget_t;
 
 /* One reading of all counters. Sizes in bytes. New members are only ever added at the end. */
 struct membudget_snapshot {
@@ -82,9 +82,16 @@ MEMBUDGET_API int64_t membudget_limit_bytes(const membudget_t *);
  * -ESRCH: no process of the target is left. */
 MEMBUDGET_API int membudget_set_limit(membudget_t *, int64_t bytes);
 
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow" /* a struct and a function of one name are proper C */
+#endif
 /* Fills at most `size` bytes of *out (pass sizeof *out), so that programs built against older and
- * newer headers both work. 0; -EINVAL for NULL. */
+ * newer headers both work. 0; -EINVAL for NULL; -ESRCH when the process has ended. */
 MEMBUDGET_API int membudget_snapshot(const membudget_t *, struct membudget_snapshot *out, size_t size);
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
 
 /* Sleeps until the level is at least `level`. 0: reached. -ETIMEDOUT: not within timeout_ms
  * milliseconds (-1 waits for ever, 0 only looks). -ESRCH: the target ended. -EINTR: a signal came. */

@@ -1,0 +1,72 @@
+#include "control/cli/options.h"
+
+#include <fmt/format.h>
+#include <stdlib.h>
+
+#include <algorithm>
+
+namespace membudget::cli {
+namespace {
+
+constexpr double kMostSeconds = 1e9;
+
+class FixedUsage : public CLI::Formatter {
+ public:
+  explicit FixedUsage(std::string lines) : lines_(std::move(lines)) {}
+  std::string make_usage(const CLI::App *, std::string) const override { return lines_ + "\n"; }
+
+ private:
+  std::string lines_;
+};
+
+}  // namespace
+
+Options::Options(const std::string &name, const std::string &description, const std::string &footer_text)
+    : CLI::App(description, name.empty() ? "membudget" : "membudget " + name) {
+  footer(footer_text);
+  set_help_flag("-h,--help", "Print this help");
+}
+
+void Options::set_usage(const std::string &lines) { formatter(std::make_shared<FixedUsage>(lines)); }
+
+void Options::add_directory() {
+  add_option_function<std::string>(
+      "--dir", [](const std::string &path) { setenv("MEMBUDGET_DIR", path.c_str(), 1); },
+      "Where the shared blocks live (default: $MEMBUDGET_DIR, else /dev/shm)")
+      ->type_name("DIR");
+}
+
+void Options::add_seconds(const std::string &name, double *seconds, double least,
+                          const std::string &help_text) {
+  add_option(name, *seconds, help_text)
+      ->check([=](const std::string &text) {
+        double value = 0;
+        bool is_good = CLI::detail::lexical_cast(text, value) && value >= least && value <= kMostSeconds;
+        return is_good
+                   ? ""
+                   : fmt::format("{} is not a number of seconds from {} to {}", text, least, kMostSeconds);
+      })
+      ->type_name("SECONDS");
+}
+
+void Options::add_target(std::string *target) {
+  add_option("TARGET", *target, "A pid or a group's name")->required()->type_name("");
+}
+
+void Options::read(const Arguments &arguments) {
+  Arguments reversed(arguments.rbegin(), arguments.rend());
+  try {
+    CLI::App::parse(reversed);
+  } catch (const CLI::CallForHelp &) {
+    fmt::print("{}", help());
+    throw Quit{kOk};
+  } catch (const CLI::ParseError &error) {
+    Arguments unknown = remaining();  // more telling than what is missing for it
+    bool is_unknown = !get_prefix_command() && !unknown.empty() && unknown[0].starts_with("-");
+    std::string what = is_unknown ? fmt::format("unknown option '{}'", unknown[0]) : error.what();
+    std::replace(what.begin(), what.end(), '\n', ' ');
+    throw Failure{kUsage, fmt::format("{}; see `{} --help`", what, get_name())};
+  }
+}
+
+}  // namespace membudget::cli

@@ -1,0 +1,78 @@
+#include "control/cli/probe.h"
+
+#include <errno.h>
+#include <fmt/format.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "control/cli/command.h"
+#include "control/cli/library.h"
+#include "control/cli/target.h"
+#include "control/cli/text.h"
+
+namespace membudget::cli {
+namespace {
+
+constexpr int kNotPreloaded = 3;
+
+bool is_valid_name(const std::string &name) {
+  return !name.empty() && name.size() <= MEMBUDGET_NAME_MAX &&
+         name.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") ==
+             std::string::npos;
+}
+
+// A valid name is replaced, so that a running group of that name is not disturbed; a broken one stays, to be
+// reported. Errors are to be seen, whatever MEMBUDGET_LOG says.
+Environment probe_environment(const Environment &wanted, const std::string &name) {
+  Environment environment = wanted;
+  if (is_valid_name(wanted.get("MEMBUDGET_NAME").value_or("x"))) environment.set("MEMBUDGET_NAME", name);
+  if (wanted.get("MEMBUDGET_LOG") == "quiet") environment.set("MEMBUDGET_LOG", "warn");
+  return environment;
+}
+
+// Runs the probe and returns its exit status, or -1 when it died.
+int run_probe(const Environment &environment, const std::string &program) {
+  pid_t child = fork();
+  if (child < 0) throw Failure{kFailed, fmt::format("cannot start a process: {}", strerror(errno))};
+  if (child == 0) {
+    char *arguments[] = {const_cast<char *>("membudget"), const_cast<char *>(kProbeCommand), nullptr};
+    execve(program.c_str(), arguments, environment.pointers().data());
+    _exit(127);
+  }
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+void remove_block(const Environment &environment, const std::string &name) {
+  std::string folder = environment.get("MEMBUDGET_DIR").value_or("");
+  unlink(fmt::format("{}/" MEMBUDGET_FILE_PREFIX "{}", folder.empty() ? MEMBUDGET_DEFAULT_DIR : folder, name)
+             .c_str());
+}
+
+}  // namespace
+
+void probe_settings(const Environment &wanted) {
+  std::string name = fmt::format("probe-{}", getpid());
+  Environment environment = probe_environment(wanted, name);
+  int status = run_probe(environment, own_path());
+  remove_block(environment, name);
+  if (status == kOk) return;
+  if (status == kUsage) throw Quit{kUsage};
+  if (status == kNotPreloaded)
+    throw Failure{kUsage, fmt::format("{} was not loaded or did not start in this environment",
+                                      environment.get("LD_PRELOAD").value_or("the library"))};
+  throw Failure{kUsage, "a program that does nothing did not survive these settings and preloaded libraries"};
+}
+
+// Under the library, which has reported what it did not take when it was loaded.
+int probe_command() {
+  const membudget_t *budget = membudget_self();
+  Snapshot snapshot{};
+  if (!budget || membudget_snapshot(budget, &snapshot, sizeof snapshot) != 0) return kNotPreloaded;
+  return snapshot.config_errors[0] == '\0' ? kOk : kUsage;
+}
+
+}  // namespace membudget::cli

@@ -1,0 +1,69 @@
+// Gathering a report, and its figures that are worked out from others.
+#include "control/cli/report.h"
+
+namespace membudget::cli {
+namespace {
+
+void add(const ProcessMemory &more, ProcessMemory *sum) {
+  sum->rss_bytes += more.rss_bytes;
+  sum->pss_bytes += more.pss_bytes;
+  sum->uss_bytes += more.uss_bytes;
+  sum->anonymous_bytes += more.anonymous_bytes;
+  sum->lazy_free_bytes += more.lazy_free_bytes;
+  sum->swap_bytes += more.swap_bytes;
+}
+
+void add(const ProcessStat &more, ProcessStat *sum) {
+  sum->minor_faults += more.minor_faults;
+  sum->major_faults += more.major_faults;
+  sum->threads += more.threads;
+}
+
+// The sum over all members, absent where one of them lacks it.
+template <typename Part>
+std::optional<Part> sum_of(const std::vector<Member> &members, std::optional<Part> Member::*part) {
+  Part sum{};
+  for (const Member &member : members) {
+    if (!(member.*part)) return std::nullopt;
+    add(*(member.*part), &sum);
+  }
+  return members.empty() ? std::nullopt : std::optional<Part>(sum);
+}
+
+}  // namespace
+
+std::optional<int64_t> Report::uncounted_bytes() const {
+  if (!memory) return std::nullopt;
+  return memory->anonymous_bytes - counters.counted_bytes;
+}
+
+std::optional<double> Report::fragmentation_ratio() const {
+  if (!memory || counters.counted_bytes <= 0) return std::nullopt;
+  return static_cast<double>(memory->anonymous_bytes - memory->lazy_free_bytes) /
+         static_cast<double>(counters.counted_bytes);
+}
+
+std::optional<int64_t> Report::footprint_bytes() const {
+  if (counters.measure != MEMBUDGET_MEASURE_FOOTPRINT && counters.overhead_bytes == 0) return std::nullopt;
+  return counters.group_counted_bytes + counters.overhead_bytes;
+}
+
+Report gather_report(const membudget_t *budget, const std::string &target) {
+  Report report;
+  report.counters = read_snapshot(budget, target);
+  report.is_group = report.counters.pid == 0;
+  for (const Snapshot &process : list_processes(report.counters.name))
+    report.members.push_back({process, read_memory(process.pid), read_stat(process.pid)});
+  if (report.is_group) {
+    report.memory = sum_of(report.members, &Member::memory);
+    report.stat = sum_of(report.members, &Member::stat);
+    if (!report.members.empty()) report.cgroup = read_cgroup(report.members[0].counters.pid);
+    return report;
+  }
+  report.memory = read_memory(report.counters.pid);
+  report.stat = read_stat(report.counters.pid);
+  report.cgroup = read_cgroup(report.counters.pid);
+  return report;
+}
+
+}  // namespace membudget::cli

@@ -1,0 +1,56 @@
+// One report about a process or a group: the exact figures beside the kernel's.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "control/cli/cgroup.h"
+#include "control/cli/proc.h"
+#include "control/cli/target.h"
+
+namespace membudget::cli {
+
+using Json = nlohmann::ordered_json;
+
+struct Member {
+  Snapshot counters;
+  std::optional<ProcessMemory> memory;
+  std::optional<ProcessStat> stat;
+};
+
+struct Report {
+  bool is_group = false;
+  Snapshot counters;  // of the process, or the group's sums
+  // The process's own, or sums over the members; absent where any of them is not known.
+  std::optional<ProcessMemory> memory;
+  std::optional<ProcessStat> stat;
+  std::optional<Cgroup> cgroup;  // of the process, or of the group's first one
+  std::vector<Member> members;   // of the group
+
+  // Anonymous memory that neither the allocator handed out nor the program mapped; negative where counted
+  // memory has not been touched yet.
+  std::optional<int64_t> uncounted_bytes() const;
+  // Resident anonymous memory, without what the kernel may take at will, over counted bytes.
+  std::optional<double> fragmentation_ratio() const;
+  // What is held against the limit under MEMBUDGET_MEASURE=footprint; absent where it is not measured.
+  std::optional<int64_t> footprint_bytes() const;
+};
+
+Report gather_report(const membudget_t *, const std::string &target);
+
+// The keys of `show --json`.
+Json report_json(const Report &);
+
+// The same for people.
+std::string report_text(const Report &);
+
+// What `ls --json` and `show --json` say about a level: the number, and its name beside it.
+void put_level(Json *, uint32_t level);
+
+// JSON as it is printed: two blanks of indent, and bytes that are no UTF-8 replaced.
+std::string json_text(const Json &);
+std::string json_line(const Json &);
+
+}  // namespace membudget::cli

@@ -1,0 +1,150 @@
+// A report for people: the same figures, in words where they need them.
+#include <fmt/format.h>
+
+#include "control/cli/report.h"
+#include "control/cli/text.h"
+
+namespace membudget::cli {
+namespace {
+
+// "  live            200.1 MiB  handed out by the allocator and not yet freed"
+std::string row(std::string_view label, std::string_view value, std::string_view note = "") {
+  std::string line = fmt::format("  {:<14}{:>12}", label, value);
+  return note.empty() ? line + "\n" : fmt::format("{}  {}\n", line, note);
+}
+
+std::string limit_text(int64_t bytes) { return bytes > 0 ? human_bytes(bytes) : "none"; }
+
+std::string percent(int64_t part, int64_t whole) {
+  return fmt::format("{:.1f} %", 100.0 * static_cast<double>(part) / static_cast<double>(whole));
+}
+
+std::string title(const Report &report) {
+  const Snapshot &s = report.counters;
+  if (report.is_group)
+    return fmt::format("Group {}: {} process{}\n", printable(s.name), s.processes,
+                       s.processes == 1 ? "" : "es");
+  return fmt::format("{}\nprocess {} of group {}\n", printable(s.command), s.pid, printable(s.name));
+}
+
+std::string budget_part(const Report &report) {
+  const Snapshot &s = report.counters;
+  std::string marks = s.limit_bytes > 0 ? fmt::format("low from {}, medium from {}; falls {} below its mark",
+                                                      human_bytes(s.low_bytes), human_bytes(s.medium_bytes),
+                                                      human_bytes(s.release_bytes))
+                                        : "it is only counted";
+  std::string text =
+      "\nBudget" + std::string(report.is_group || s.processes <= 1 ? "" : " (the group's)") + "\n";
+  text += row("level", level_name(s.level), fmt::format("{}", s.level));
+  text += row("limit", limit_text(s.limit_bytes), marks);
+  text += row("hard limit", limit_text(s.hard_limit_bytes),
+              s.hard_limit_bytes > 0 ? "allocations past it fail" : "");
+  text += row("crossings", human_count(s.crossings),
+              s.last_crossing_ns == 0 ? ""
+                                      : fmt::format("last {} at {} counted", iso_time(s.last_crossing_ns),
+                                                    human_bytes(s.last_crossing_counted_bytes)));
+  if (auto footprint = report.footprint_bytes())
+    text +=
+        row("footprint", human_bytes(*footprint), "counted bytes plus what the kernel charges beyond them");
+  if (s.reserve_bytes > 0)
+    text += row("reserve", human_bytes(s.reserve_bytes), "what a flush was seen to need");
+  return text;
+}
+
+std::string counted_part(const Report &report) {
+  const Snapshot &s = report.counters;
+  std::string text = fmt::format("\nCounted exactly, by {}\n", printable(s.allocator));
+  text += row("live", human_bytes(s.live_bytes), "handed out by the allocator and not yet freed");
+  text +=
+      row("mapped", human_bytes(s.mapped_bytes), "mapped by the program itself (CPython's arenas, for one)");
+  text += row("counted", human_bytes(s.counted_bytes),
+              s.limit_bytes > 0 ? fmt::format("live + mapped; the group's are {} of the limit",
+                                              percent(s.group_counted_bytes, s.limit_bytes))
+                                : "live + mapped");
+  std::string error =
+      s.peak_error_bytes > 0 ? fmt::format("or up to {} more", human_bytes(s.peak_error_bytes)) : "";
+  text += row("peak counted", human_bytes(s.peak_counted_bytes), error);
+  text += row("peak live", human_bytes(s.peak_live_bytes), error);
+  text += row("allocations", human_count(s.allocations), fmt::format("{} frees", human_count(s.frees)));
+  if (s.inherited_live_bytes > 0)
+    text +=
+        row("inherited", human_bytes(s.inherited_live_bytes), "of the live bytes, from the parent at fork");
+  return text;
+}
+
+std::string uncounted_note(int64_t bytes) {
+  return bytes >= 0 ? "anonymous memory that was not counted: allocator overhead, stacks, JIT or GC heaps"
+                    : "less anonymous memory than counted: some was not touched yet, or swapped out";
+}
+
+std::string kernel_part(const Report &report) {
+  if (!report.memory && !report.stat)
+    return "\nThe kernel's view cannot be read: the process is another user's\n";
+  std::string text = "\nSeen by the kernel\n";
+  if (const auto &m = report.memory) {
+    text += row("RSS", human_bytes(m->rss_bytes), "resident, shared pages counted whole");
+    text += row("PSS", human_bytes(m->pss_bytes), "resident, shared pages divided among their users");
+    text += row("USS", human_bytes(m->uss_bytes), "resident and not shared");
+    text += row("anonymous", human_bytes(m->anonymous_bytes), "heap, stacks and private maps");
+    text +=
+        row("lazy free", human_bytes(m->lazy_free_bytes), "of it, given back but not yet taken (MADV_FREE)");
+    text += row("swap", human_bytes(m->swap_bytes));
+    text +=
+        row("uncounted", human_bytes(*report.uncounted_bytes()), uncounted_note(*report.uncounted_bytes()));
+  }
+  if (auto ratio = report.fragmentation_ratio())
+    text += row("fragmentation", fmt::format("{:.2f}", *ratio), "anonymous less lazy free, over counted");
+  if (const auto &stat = report.stat) {
+    text += row("minor faults", human_count(stat->minor_faults));
+    text += row("major faults", human_count(stat->major_faults));
+    text += row("threads", human_count(stat->threads));
+  }
+  return text;
+}
+
+std::string cgroup_part(const Report &report) {
+  if (!report.cgroup) return "";
+  const Cgroup &cgroup = *report.cgroup;
+  std::string text = fmt::format("\nMemory cgroup {}\n", printable(cgroup.path));
+  text += row("limit", limit_text(cgroup.limit_bytes.value_or(0)));
+  if (cgroup.usage_bytes) text += row("usage", human_bytes(*cgroup.usage_bytes), "page cache included");
+  return text;
+}
+
+std::vector<std::string> member_cells(const Member &member) {
+  const Snapshot &s = member.counters;
+  auto kernel = [&](int64_t ProcessMemory::*part) {
+    return member.memory ? human_bytes((*member.memory).*part) : std::string("?");
+  };
+  return {"  " + std::to_string(s.pid),      human_bytes(s.live_bytes),
+          human_bytes(s.mapped_bytes),       human_bytes(s.inherited_live_bytes),
+          kernel(&ProcessMemory::rss_bytes), kernel(&ProcessMemory::pss_bytes),
+          kernel(&ProcessMemory::uss_bytes), printable(s.command)};
+}
+
+std::string group_part(const Report &report) {
+  const Snapshot &s = report.counters;
+  if (!report.is_group && report.members.size() <= 1) return "";
+  std::string text = fmt::format("\nProcesses of the group {}: {} live, {} counted\n", printable(s.name),
+                                 human_bytes(s.group_live_bytes), human_bytes(s.group_counted_bytes));
+  std::vector<std::vector<std::string>> rows = {
+      {"  PID", "LIVE", "MAPPED", "INHERITED", "RSS", "PSS", "USS", "COMMAND"}};
+  for (const Member &member : report.members) rows.push_back(member_cells(member));
+  return text + table(rows, 0x7f, terminal_width());
+}
+
+std::string errors_part(const Report &report) {
+  std::string text;
+  for (const std::string &line : lines_of(report.counters.config_errors))
+    text += "  " + printable(line) + "\n";
+  return text.empty() ? "" : "\nSettings that were not taken\n" + text;
+}
+
+}  // namespace
+
+std::string report_text(const Report &report) {
+  return title(report) + errors_part(report) + budget_part(report) + counted_part(report) +
+         kernel_part(report) + cgroup_part(report) + group_part(report);
+}
+
+}  // namespace membudget::cli

@@ -1,0 +1,170 @@
+// membudget run: check the settings, then run a command under the library, in this process's place.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "control/cli/environment.h"
+#include "control/cli/library.h"
+#include "control/cli/options.h"
+#include "control/cli/probe.h"
+#include "control/cli/program.h"
+#include "control/cli/summary.h"
+#include "control/cli/supervise.h"
+#include "control/cli/target.h"
+
+namespace membudget::cli {
+namespace {
+
+struct Setting {
+  const char *option;
+  const char *variable;
+  const char *type;
+  const char *help;
+  bool is_limit = false;  // belongs to the group: whoever comes first sets it
+};
+
+constexpr Setting kSettings[] = {
+    {"--limit", "MEMBUDGET_LIMIT", "SIZE", "The budget: a size, or a share of the memory cgroup like 80%",
+     true},
+    {"--allocator", "MEMBUDGET_ALLOCATOR", "NAME",
+     "ptmalloc, jemalloc, mimalloc, tcmalloc, or a library's path"},
+    {"--hard-limit", "MEMBUDGET_HARD_LIMIT", "SIZE", "Where allocations begin to fail", true},
+    {"--name", "MEMBUDGET_NAME", "NAME", "The group's name (default: the command's pid)"},
+    {"--measure", "MEMBUDGET_MEASURE", "WHAT", "What is held against the limit: counted or footprint", true},
+    {"--low", "MEMBUDGET_LOW", "SIZE", "Where level low begins (default: 90% of the limit)", true},
+    {"--medium", "MEMBUDGET_MEDIUM", "SIZE", "Where level medium begins (default: 97%)", true},
+    {"--release", "MEMBUDGET_RELEASE", "SIZE", "How far below its mark a level falls (default: 2%)", true},
+    {"--children", "MEMBUDGET_CHILDREN", "HOW", "Child processes: join, own or ignore"},
+    {"--dir", "MEMBUDGET_DIR", "DIR", "Where the shared blocks live (default: /dev/shm)"},
+    {"--pythonmalloc", "MEMBUDGET_PYTHONMALLOC", "HOW", "CPython's small objects: auto, malloc or keep"},
+    {"--log", "MEMBUDGET_LOG", "HOW", "What the library says on standard error: quiet, warn or info"},
+};
+
+struct Request {
+  std::vector<std::string> values = std::vector<std::string>(std::size(kSettings));
+  std::vector<std::string> variables;  // NAME=VALUE
+  bool with_summary = false;
+  bool sets_limits = false;
+  Arguments command;
+};
+
+constexpr const char *kFooter =
+    "Without --summary the command replaces this process: same pid, its own exit status. Settings not given\n"
+    "here are taken from the environment (MEMBUDGET_LIMIT and so on).\n"
+    "Exit status: the command's; 2 wrong arguments or settings, or a command that no library can be "
+    "preloaded\n"
+    "into; 126 it may not be executed; 127 there is none.\n\n"
+    "  membudget run --limit 512M -- python3 service.py\n"
+    "  membudget run --limit 80% --allocator jemalloc --name web --summary -- ./server --port 80";
+
+// "--" ends the options; so does the first word that is none. Options are read up to there only.
+Request parse_request(const Arguments &arguments) {
+  Request request;
+  Options app("run", "Run a command under a memory budget.", kFooter);
+  app.set_usage("\nUsage: membudget run [OPTIONS] -- COMMAND [ARGUMENTS...]");
+  for (size_t i = 0; i < std::size(kSettings); ++i)
+    app.add_option(kSettings[i].option, request.values[i], kSettings[i].help)->type_name(kSettings[i].type);
+  app.add_flag("--summary", request.with_summary, "Stay as its parent, and print what it used at the end");
+  app.add_option("--env", request.variables, "Set a variable for the command; may be given again")
+      ->type_name("NAME=VALUE")
+      ->allow_extra_args(false);
+  app.prefix_command();
+  auto dashes = std::find(arguments.begin(), arguments.end(), "--");
+  app.read(Arguments(arguments.begin(), dashes));
+  request.command = app.remaining();
+  if (!request.command.empty() && request.command[0].starts_with("-"))
+    throw Failure{kUsage,
+                  fmt::format("run: unknown option '{}'; see `membudget run --help`", request.command[0])};
+  if (dashes != arguments.end())
+    request.command.insert(request.command.end(), dashes + !request.command.size(), arguments.end());
+  if (request.command.empty()) throw Failure{kUsage, "run: no command given; see `membudget run --help`"};
+  for (size_t i = 0; i < std::size(kSettings); ++i)
+    request.sets_limits |= kSettings[i].is_limit && !request.values[i].empty();
+  return request;
+}
+
+// A command started from within a group, without a name for its own, gets a budget of its own.
+void leave_own_group(Environment *environment) {
+  Snapshot own{};
+  if (membudget_snapshot(membudget_self(), &own, sizeof own) == 0 &&
+      environment->get("MEMBUDGET_NAME") == own.name)
+    environment->unset("MEMBUDGET_NAME");
+}
+
+Environment make_environment(const Request &request) {
+  Environment environment;
+  leave_own_group(&environment);
+  for (const std::string &variable : request.variables) {
+    size_t equals = variable.find('=');
+    if (equals == 0 || equals == std::string::npos)
+      throw Failure{kUsage, fmt::format("run: --env {}: write NAME=VALUE", variable)};
+    environment.set(variable.substr(0, equals), variable.substr(equals + 1));
+  }
+  for (size_t i = 0; i < std::size(kSettings); ++i)
+    if (!request.values[i].empty()) environment.set(kSettings[i].variable, request.values[i]);
+  preload(&environment, find_library());
+  return environment;
+}
+
+std::string value_or(const Environment &environment, const char *variable, const char *fallback) {
+  std::string value = environment.get(variable).value_or("");
+  return value.empty() ? fallback : value;
+}
+
+// Limits belong to the group: one that runs already keeps its own.
+void warn_of_running_group(const Request &request, const std::string &directory, const std::string &name) {
+  membudget_t *group = nullptr;
+  if (!request.sets_limits || name.empty() || membudget_open_at(directory.c_str(), name.c_str(), &group) != 0)
+    return;
+  membudget_close(group);
+  fmt::print(
+      stderr,
+      "membudget: group '{0}' runs already and keeps its limits; change them with `membudget set {0}`\n",
+      name);
+}
+
+// In the process that becomes the command.
+[[noreturn]] void become(const Request &request, const std::string &path, Environment environment) {
+  std::string name = value_or(environment, "MEMBUDGET_NAME", std::to_string(getpid()).c_str());
+  environment.set("MEMBUDGET_NAME", name);
+  if (request.with_summary) environment.set(SummaryKeeper::kKeepVariable, name);
+  membudget_leave_group();
+  execute(path, request.command, environment);
+}
+
+int run_with_summary(const Request &request, const std::string &path, const Environment &environment,
+                     SummaryKeeper *keeper) {
+  auto start = [&] {
+    try {
+      become(request, path, environment);
+    } catch (const Failure &failure) {
+      fmt::print(stderr, "membudget: {}\n", failure.message);
+      _exit(failure.status);
+    }
+  };
+  Outcome outcome =
+      supervise(start, keeper->changes_fd(), [&](pid_t child, bool ended) { keeper->look(child, ended); });
+  keeper->clear_up();
+  fmt::print(stderr, "{}", keeper->text(outcome, request.command));
+  return outcome.exit_status;
+}
+
+}  // namespace
+
+int run_command(const Arguments &arguments) {
+  Request request = parse_request(arguments);
+  Environment environment = make_environment(request);
+  probe_settings(environment);
+  std::string path = find_program(request.command[0], environment);
+  check_program(path);
+  std::string directory = value_or(environment, "MEMBUDGET_DIR", MEMBUDGET_DEFAULT_DIR);
+  std::string name = value_or(environment, "MEMBUDGET_NAME", "");
+  warn_of_running_group(request, directory, name);
+  if (!request.with_summary) become(request, path, environment);
+  SummaryKeeper keeper(directory, name);
+  return run_with_summary(request, path, environment, &keeper);
+}
+
+}  // namespace membudget::cli

@@ -1,0 +1,138 @@
+// Changing a budget from outside (limits) and asking for memory to be handed back.
+#include "control/client/steering.h"
+
+#include <string.h>
+
+#include "control/block/amount.h"
+#include "control/block/system.h"
+#include "control/client/handle.h"
+
+namespace membudget::client {
+namespace {
+
+constexpr int64_t kTrimTimeoutMs = 5000;
+constexpr int64_t kTrimSliceNs = 20'000'000;  // a process may end, or not wake us, while we wait for it
+constexpr int64_t kMostBytes = INT64_C(1) << 62;
+
+membudget_amount bytes_amount(int64_t bytes) { return {bytes, MEMBUDGET_UNIT_BYTES, 1}; }
+
+// Limits are shares of a whole that only the target knows: what is not being changed stays what it is in
+// bytes now.
+membudget_amount keep(const membudget_amount &amount, const int64_t &bytes_now) {
+  if (!amount.is_set || amount.unit == MEMBUDGET_UNIT_BYTES) return {};
+  return bytes_amount(__atomic_load_n(&bytes_now, __ATOMIC_RELAXED));
+}
+
+// Whether the target can be changed by us now: 0 or -errno.
+int check_writable(const membudget_t *budget, int64_t bytes) {
+  if (!budget || bytes < 0 || bytes > kMostBytes) return -EINVAL;
+  if (!target_is_alive(budget)) return -ESRCH;
+  return view_of(budget).block.writable ? 0 : -EACCES;
+}
+
+bool has_answered(const Process *p, uint32_t request) {
+  return static_cast<int32_t>(__atomic_load_n(&p->trim_done, __ATOMIC_ACQUIRE) - request) >= 0;
+}
+
+// One process that was asked, and what it was asked.
+struct Asked {
+  Process *process;
+  uint32_t request;
+};
+
+// Waits for one answer: 0, -ESRCH when the process ended instead, -ETIMEDOUT. Asks for attention each time
+// round, since a thread that is being given an allowance meanwhile may overwrite the request for it.
+int await_answer(const Block &block, const Asked &asked, int64_t deadline) {
+  for (;;) {
+    budget_request_attention(block, asked.process);
+    uint32_t seen = __atomic_load_n(&asked.process->trim_done, __ATOMIC_ACQUIRE);
+    if (has_answered(asked.process, asked.request)) return 0;
+    if (!slot_is_taken(asked.process)) return -ESRCH;
+    int64_t left = deadline - monotonic_ns();
+    if (left <= 0) return -ETIMEDOUT;
+    futex_wait(&asked.process->trim_done, seen, left < kTrimSliceNs ? left : kTrimSliceNs);
+  }
+}
+
+// All are asked before any is waited for, so that the processes of a group trim side by side.
+int ask_all(membudget_t *budget, Asked *asked, int *count, int64_t *released) {
+  View view = view_of(budget);
+  if (!view.block.header) return -ESRCH;
+  if (!view.block.writable) return -EACCES;
+  bool any = false;
+  for_each_live_process(budget, [&](Process *p) {
+    any = true;
+    if (slot_is_own(p)) {
+      *released += preload_trim();
+      return;
+    }
+    asked[(*count)++] = {p, __atomic_add_fetch(&p->trim_request, 1, __ATOMIC_ACQ_REL)};
+    budget_request_attention(view.block, p);
+  });
+  return any ? 0 : -ESRCH;
+}
+
+}  // namespace
+}  // namespace membudget::client
+
+using namespace membudget::client;
+
+int membudget_set_limit(membudget_t *budget, int64_t bytes) {
+  int error = check_writable(budget, bytes);
+  if (error != 0) return error;
+  if (handle_of(budget)->is_self) return preload_set_limit(bytes);
+  membudget::ErrnoGuard guard;
+  const membudget::Block &block = handle_of(budget)->block;
+  membudget::Limits limits{};
+  limits.limit = bytes_amount(bytes);
+  limits.hard_limit = keep(block.header->hard_limit, block.header->hard_limit_bytes);
+  membudget::budget_set_limits(block, limits, 0);
+  return 0;
+}
+
+int membudget_set_hard_limit(membudget_t *budget, int64_t bytes) {
+  int error = check_writable(budget, bytes);
+  if (error != 0) return error;
+  membudget::ErrnoGuard guard;
+  const membudget::Block block = view_of(budget).block;
+  membudget::Limits limits{};
+  limits.hard_limit = bytes_amount(bytes);
+  limits.limit = keep(block.header->limit, block.header->limit_bytes);
+  membudget::budget_set_limits(block, limits, 0);
+  return 0;
+}
+
+int membudget_trim_within(membudget_t *budget, int64_t timeout_ms, int64_t *released_bytes) {
+  if (!budget) return -EINVAL;
+  membudget::ErrnoGuard guard;
+  int64_t released = 0;
+  int result = 0;
+  if (handle_of(budget)->is_self) {
+    released = preload_trim();
+  } else {
+    Asked asked[MEMBUDGET_PROCESSES];
+    int count = 0;
+    int64_t deadline = membudget::monotonic_ns() + timeout_ms * 1'000'000;
+    result = ask_all(budget, asked, &count, &released);
+    for (int i = 0; i < count; ++i) {
+      int answer = await_answer(handle_of(budget)->block, asked[i], deadline);
+      if (answer == 0)
+        released += __atomic_load_n(&asked[i].process->trim_released_bytes, __ATOMIC_RELAXED);
+      else if (answer == -ETIMEDOUT || count == 1)
+        result = answer;
+    }
+  }
+  if (released_bytes) *released_bytes = released;
+  return result;
+}
+
+int membudget_trim(membudget_t *budget) { return membudget_trim_within(budget, kTrimTimeoutMs, nullptr); }
+
+void membudget_leave_group(void) {
+  membudget::ErrnoGuard guard;
+  preload_leave();
+}
+
+int membudget_parse_amount(const char *text, struct membudget_amount *out) {
+  return out && membudget::amount_parse(text, out) ? 0 : -EINVAL;
+}

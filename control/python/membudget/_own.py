@@ -1,0 +1,96 @@
+"""This process's own budget: the preloaded library's functions and the memory they point to.
+
+The library is found among what the program has loaded already, so nothing is opened. A forked child has a
+slot of its own, and perhaps a block of its own or none: the addresses are looked up again there.
+"""
+
+import ctypes
+import os
+
+from . import _abi, _futex
+from ._errors import HOW_TO_START, NotAttached
+from ._slot import Slot
+
+
+class _Functions:
+    """What libmembudget.so exports for readers. AttributeError where it is not preloaded."""
+
+    def __init__(self):
+        library = ctypes.CDLL(None)
+        self.block = library.membudget_preload_block
+        self.process = library.membudget_preload_process
+        self.set_limit = library.membudget_preload_set_limit
+        self.trim = library.membudget_preload_trim
+        self.block.restype = self.process.restype = ctypes.c_void_p
+        self.block.argtypes = self.process.argtypes = self.trim.argtypes = []
+        self.set_limit.argtypes = [ctypes.c_int64]
+        self.trim.restype = ctypes.c_int64
+
+
+class OwnView:
+    """The block and slot of this process in memory. Where there are none: zeros, which never press."""
+
+    is_group = False
+    wait_slice = None  # seconds; nobody has to look whether the target still lives
+
+    def __init__(self, functions=None):
+        self._functions = functions
+        self._point_to(None, None)
+        if functions:
+            self.refresh()
+
+    def refresh(self):
+        """Looks up where block and slot are; called again after a fork."""
+        self._point_to(self._functions.block(), self._functions.process())
+
+    def _point_to(self, block, process):
+        self.is_there = block is not None
+        self._header = _abi.Header.from_address(block) if block else _abi.Header()
+        self._slot = Slot(_abi.Process.from_address(process) if process else _abi.Process())
+        self._address = ctypes.addressof(self._header)
+        self.level_byte = memoryview(self._header).cast("B")[_abi.LEVEL_OFFSET :][:1]
+
+    def header(self):
+        """The header itself."""
+        return self._header
+
+    def slots(self):
+        """The figures of the target's processes."""
+        return [self._slot]
+
+    def level_word(self):
+        """Level and number of changes."""
+        return self._header.level_word
+
+    def sleep(self, seen, timeout):
+        """Sleeps while the level word is `seen`, `timeout` seconds at most (None: any time)."""
+        _futex.wait(self._address + _abi.Header.level_word.offset, seen, timeout)
+
+    def wake(self):
+        """Wakes those who sleep on the level word, to look again."""
+        _futex.wake(self._address + _abi.Header.level_word.offset)
+
+    def check_alive(self):
+        """Raises ProcessLookupError when the target has ended; this process has not."""
+
+    def set_limit(self, limit_bytes):
+        """Sets the group's limit; does nothing where there is no budget. OSError."""
+        error = self._functions.set_limit(limit_bytes) if self.is_there else 0
+        if error:
+            raise OSError(-error, os.strerror(-error))
+
+    def trim(self):
+        """Has the allocator hand free memory back; how many bytes."""
+        return self._functions.trim() if self.is_there else 0
+
+
+def find():
+    """This process's view. NotAttached where the library is not preloaded, or counts nothing."""
+    try:
+        functions = _Functions()
+    except AttributeError:
+        raise NotAttached(f"this program does not run under membudget; {HOW_TO_START}") from None
+    view = OwnView(functions)
+    if not view.is_there:
+        raise NotAttached(f"membudget is loaded but counts nothing in this process; {HOW_TO_START}")
+    return view

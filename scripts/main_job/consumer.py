@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""The batch consumer: reads JSON lines from standard input, de-duplicates them in memory by key, and
+writes each batch to SQLite in one transaction when the memory budget is crossed.
+
+    membudget run --limit 256M -- python3 consumer.py --db events.sqlite < events.jsonl
+
+Ends at the end of the input or upon SIGTERM or SIGINT, with every event that was read in the database
+either way; exit status 143 or 130 then. 1: an event that was read may be missing, or nothing was read.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+
+try:
+    import membudget
+except ImportError:  # from the source tree, without an installation
+    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../control/python"))
+    import membudget
+
+from progress import Progress
+from source import Interrupt, parse, read_lines
+from store import Store, StoreError
+
+SHOWN_ERRORS = 5
+RESERVE_BYTES = 5 << 19  # for writing a batch; SQLite's page cache takes 2 MB
+
+
+class Consumer:
+    """One run over the input."""
+
+    def __init__(self, store, budget, progress):
+        self.events = self.malformed = self.largest_line = 0
+        self.batch_sizes = []
+        self._store = store
+        self._budget = budget
+        self._progress = progress
+        self._set_aside()
+
+    def run(self, lines, max_items):
+        """Consumes all lines."""
+        with membudget.Batch(self._write, max_items=max_items) as batch:
+            for number, line in enumerate(lines, 1):
+                try:
+                    key, payload = parse(line)
+                except ValueError as error:
+                    self._report_malformed(number, line, error)
+                    continue
+                known = batch.get(key)
+                batch[key] = (payload, known[1] + 1 if known else 1)
+                self.events += 1
+                self.largest_line = max(self.largest_line, len(line))
+                if self.events % 256 == 0:
+                    self._progress.show(self.events, len(self.batch_sizes), len(batch))
+
+    def _write(self, items):
+        self._progress.show(self.events, len(self.batch_sizes), len(items), is_writing=True)
+        self._reserve = None
+        self._store.write(items)
+        self.batch_sizes.append(len(items))
+        items.clear()
+        self._set_aside()
+
+    def _set_aside(self):
+        # Writing takes memory, too. It is counted beforehand, so that the budget is crossed while there is
+        # still room for it.
+        self._reserve = bytearray(min(RESERVE_BYTES, self._budget.limit_bytes // 8))
+
+    def _report_malformed(self, number, line, error):
+        if not line.strip():
+            return
+        self.malformed += 1
+        if self.malformed <= SHOWN_ERRORS:
+            self._progress.clear()
+            print(f"line {number} is left out: {error}", file=sys.stderr)
+            if self.malformed == SHOWN_ERRORS:
+                print("further ones are counted only", file=sys.stderr)
+
+    def report(self, seconds):
+        """What was reached, as a dict of plain values. Sizes in bytes."""
+        # The last batch is as large as the end of the input left it, which says nothing.
+        sizes = self.batch_sizes[:-1] or self.batch_sizes or [0]
+        counters = self._budget.snapshot()
+        return {
+            "events": self.events,
+            "malformed": self.malformed,
+            "seconds": seconds,
+            "batches": len(self.batch_sizes),
+            "smallest_batch": min(sizes),
+            "median_batch": int(statistics.median(sizes)),
+            "largest_batch": max(sizes),
+            "last_batch": self.batch_sizes[-1] if self.batch_sizes else 0,
+            "written": sum(self.batch_sizes),
+            "largest_line_bytes": self.largest_line,
+            "allocator": counters.allocator,
+            "limit_bytes": counters.limit_bytes,
+            "peak_counted_bytes": counters.peak_counted_bytes,
+            "peak_rss_bytes": peak_rss_bytes(),
+        }
+
+
+def peak_rss_bytes():
+    """The highest resident size of this process so far (of this program: getrusage's outlives an exec)."""
+    with open("/proc/self/status") as file:
+        for line in file:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--db", required=True, help="SQLite file; what is in it stays")
+    parser.add_argument("--max-items", type=int, help="flush at this many items, too")
+    parser.add_argument("--expect", type=int, help="events that are coming, for the display of progress")
+    parser.add_argument("--report", help="file for the final figures, as JSON")
+    return parser.parse_args()
+
+
+def consume(arguments, interrupt):
+    """The whole run; returns its report. StoreError, OSError."""
+    started = time.monotonic()
+    budget = membudget.attach(required=False)
+    store = Store(arguments.db)
+    before = store.count_events()
+    progress = Progress(budget, arguments.expect)
+    consumer = Consumer(store, budget, progress)
+    try:
+        consumer.run(read_lines(sys.stdin.fileno(), interrupt), arguments.max_items)
+    except StoreError as error:
+        raise StoreError(f"{error}; {consumer.events} events were read, the last of them are not in it") from error
+    finally:
+        progress.clear()
+    report = consumer.report(time.monotonic() - started)
+    report["stored"] = store.count_events() - before
+    store.close()
+    return report
+
+
+def main():
+    arguments = parse_arguments()
+    interrupt = Interrupt()
+    try:
+        report = consume(arguments, interrupt)
+        report["signal"] = interrupt.signal
+        if arguments.report:
+            with open(arguments.report, "w") as file:
+                json.dump(report, file)
+    except (StoreError, OSError) as error:
+        return f"consumer: {error}"
+    if report["stored"] != report["events"]:
+        return f"consumer: {report['events']} events were read, but {report['stored']} are in {arguments.db}"
+    return 128 + interrupt.signal if interrupt.signal else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

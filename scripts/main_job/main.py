@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""The main job: the batch consumer under a memory budget, then once more with a fixed batch size.
+
+Called by scripts/run, which explains the options. Exit status: 0; 1 when a run failed; 2 for wrong
+settings; 128 + N when signal N ended it.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+
+from report import print_report
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+class Failed(Exception):
+    """A run ended badly, and has said why; args[0] is its exit status."""
+
+
+def consumer_command(options, database, report, max_items=None):
+    """The command line of one run; with max_items it counts memory, but is held to no limit."""
+    command = [options.membudget, "run", "--allocator", options.allocator]
+    command += ["--limit", options.limit] if max_items is None else []
+    command += ["--", sys.executable, os.path.join(HERE, "consumer.py"), "--db", database, "--report", report]
+    command += ["--expect", str(options.events)] if options.input is None else []
+    command += ["--max-items", str(max_items)] if max_items else []
+    return command
+
+
+@contextlib.contextmanager
+def open_input(options):
+    """A file or pipe with the events. A generator of our own is ended with it."""
+    if options.input == "-":
+        yield sys.stdin
+    elif options.input is not None:
+        with open(options.input, "rb") as file:
+            yield file
+    else:
+        generator = [sys.executable, os.path.join(HERE, "generate.py"), "--events", str(options.events)]
+        with subprocess.Popen(generator, stdout=subprocess.PIPE) as process:
+            yield process.stdout
+
+
+class Runner:
+    """Runs consumers, one after the other, and passes SIGTERM and SIGINT on to the one that runs."""
+
+    def __init__(self):
+        self._process = None
+        self._signal = None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._pass_on)
+
+    def _pass_on(self, number, frame):
+        self._signal = number
+        if self._process:
+            self._process.send_signal(number)
+
+    def run(self, options, database, max_items=None):
+        """Runs the consumer over the input; returns its report. Failed."""
+        with tempfile.TemporaryDirectory(prefix="membudget-run-") as folder, open_input(options) as events:
+            report = os.path.join(folder, "report.json")
+            self._process = subprocess.Popen(consumer_command(options, database, report, max_items), stdin=events)
+            if self._signal:  # came before there was a process to send it to
+                self._process.send_signal(self._signal)
+            if events is not sys.stdin:
+                events.close()  # so that the generator notices when the consumer has ended
+            status = self._process.wait()
+            if not os.path.exists(report):
+                raise Failed(status if status >= 0 else 128 - status)
+            with open(report) as file:
+                return json.load(file)
+
+
+def careful_count(report):
+    """The fixed batch size of somebody who must not exceed the limit: all payloads might be the largest."""
+    return max(1, report["limit_bytes"] // max(1, report["largest_line_bytes"]))
+
+
+def compare(runner, options, report):
+    """The same events again with a fixed count, into a database that is thrown away. (title, report)."""
+    count = careful_count(report)
+    print(f"the same with a fixed count of {count:,} (the limit / the largest event), to compare:", file=sys.stderr)
+    with tempfile.TemporaryDirectory(prefix=".compare-", dir=os.path.dirname(options.db) or ".") as folder:
+        return f"fixed count {count:,}", runner.run(options, os.path.join(folder, "events.sqlite"), count)
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--membudget", required=True, help="the command")
+    parser.add_argument("--limit", required=True)
+    parser.add_argument("--allocator", required=True)
+    parser.add_argument("--events", type=int, required=True)
+    parser.add_argument("--input", help="a file of JSON lines, - for standard input; else they are generated")
+    parser.add_argument("--db", required=True)
+    return parser.parse_args()
+
+
+def main():
+    options = parse_arguments()
+    runner = Runner()
+    try:
+        report = runner.run(options, options.db)
+        columns = [(f"budget {options.limit}, {report['allocator']}", report)]
+        can_compare = options.input != "-" and report["limit_bytes"] and not report["signal"]
+        if can_compare:
+            columns.append(compare(runner, options, report))
+    except Failed as failure:
+        return failure.args[0]
+    except OSError as error:
+        return f"scripts/run: {error}"
+    print_report(columns)
+    if any(report["stored"] != report["events"] for _, report in columns):
+        return 1
+    ended_by = max(report["signal"] or 0 for _, report in columns)
+    return 128 + ended_by if ended_by else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""Events from a file descriptor, one JSON line each, until its end or a signal."""
+
+import json
+import os
+import select
+import signal
+
+_CHUNK = 1 << 16
+
+
+class Interrupt:
+    """SIGTERM and SIGINT as something to look at and to wait for, instead of the end."""
+
+    def __init__(self):
+        self.signal = None
+        self.fd, write_fd = os.pipe()
+        os.set_blocking(write_fd, False)
+        signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._note)
+
+    def _note(self, number, frame):
+        self.signal = self.signal or number
+
+
+def read_lines(fd, interrupt):
+    """Yields complete lines, as bytes; a last one without a newline only at the end of the input.
+
+    After an interrupt nothing more is read, but what was read is still handed out: it is in no pipe any
+    more for anyone else to read.
+    """
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    poll.register(interrupt.fd, select.POLLIN)
+    rest = b""
+    while not interrupt.signal:
+        ready = dict(poll.poll())
+        if fd not in ready:
+            continue
+        chunk = os.read(fd, _CHUNK)
+        if not chunk:
+            if rest:
+                yield rest
+            return
+        lines = (rest + chunk).split(b"\n")
+        rest = lines.pop()
+        yield from lines
+
+
+def parse(line):
+    """(key, payload) of a line. ValueError says what is wrong with it."""
+    try:
+        event = json.loads(line)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(event, dict) or "key" not in event or "payload" not in event:
+        raise ValueError('not of the form {"key": ..., "payload": ...}')
+    key, payload = event["key"], event["payload"]
+    if not isinstance(key, str):
+        raise ValueError("the key is not a string")
+    if b"\\u" in line:  # may hold half a surrogate pair, which no text can be encoded with
+        json.dumps([key, payload], ensure_ascii=False).encode()
+    return key, payload

@@ -1,0 +1,47 @@
+"""Small allocation workloads: the library against the allocator by itself; near the limit against far from it."""
+
+import variants
+from figures import RATIO, Row, interleaved
+from process import run
+
+WORKLOADS = variants.BUILD / "tests" / "bench" / "bench_workloads"
+METRIC, UNIT = "malloc and free", "ns"
+TARGETS = {
+    "pair": {"ptmalloc": 1.25, "jemalloc": 1.30, "mimalloc": 1.50, "tcmalloc": 1.80},
+    "churn": {"ptmalloc": 1.12, "jemalloc": 1.12, "mimalloc": 1.25, "tcmalloc": 1.40},
+    "bulk": {"ptmalloc": 1.15, "jemalloc": 1.15, "mimalloc": 1.30, "tcmalloc": 1.30},
+}
+TARGETS["passed"], TARGETS["passed-bulk"] = TARGETS["churn"], TARGETS["bulk"]
+TARGET_NEAR = 1.3
+HELD_BYTES = 256 << 20
+
+
+def workload(name, threads, seconds, settings, *arguments):
+    """A function that runs it once: the median of the rounds, and the best."""
+    def once():
+        median, best = run([WORKLOADS, name, threads, seconds, *arguments], settings).output.split()
+        return {METRIC: (float(median), float(best))}
+    return once
+
+
+def compare(work, allocator, options, threads=1):
+    """[Row] of one work by one allocator."""
+    label = work if threads == 1 else f"{work}, {threads} threads"
+    results = interleaved({
+        "raw": workload(work, threads, options.seconds, variants.raw(allocator)),
+        "membudget": workload(work, threads, options.seconds, variants.ours(allocator)),
+    }, options.runs)
+    return [Row(label, allocator, METRIC, UNIT, RATIO, results["membudget"][METRIC], results["raw"][METRIC],
+                TARGETS[work][allocator])]
+
+
+def near(allocator, options, threads):
+    """The same program, holding the same, at 99 % of its budget and at 50 %."""
+    def at(share):
+        settings = variants.ours(allocator, limit=int(HELD_BYTES / share))
+        return workload("near", threads, options.seconds, settings, HELD_BYTES)
+
+    results = interleaved({"at 50 %": at(0.50), "at 99 %": at(0.99)}, options.runs)
+    label = "near the limit" + (f", {threads} threads" if threads > 1 else "")
+    return [Row(label, allocator, METRIC, UNIT, RATIO, results["at 99 %"][METRIC], results["at 50 %"][METRIC],
+                TARGET_NEAR)]

@@ -1,0 +1,88 @@
+// A program whose memory a test steers: commands on standard input, a line each, a number in answer to each.
+//   a N  allocates and touches N bytes; answers the usable size
+//   f    frees what was allocated last; answers its usable size
+//   m N  maps and touches N bytes; answers N
+//   k    forks a child that sleeps as long as this process lives; answers its pid
+//   q    exits with status 7
+// Reads and writes by system calls alone, so that what is counted is what was asked for.
+#include <malloc.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+static void *blocks[4096];
+static int block_count;
+
+static long allocate(long bytes) {
+  void *block = malloc((size_t)bytes);
+  if (!block || block_count == 4096) return -1;
+  memset(block, 1, (size_t)bytes);
+  blocks[block_count++] = block;
+  return (long)malloc_usable_size(block);
+}
+
+static long free_last(void) {
+  if (block_count == 0) return -1;
+  long usable = (long)malloc_usable_size(blocks[--block_count]);
+  free(blocks[block_count]);
+  return usable;
+}
+
+static long map(long bytes) {
+  void *memory = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return -1;
+  memset(memory, 1, (size_t)bytes);
+  return bytes;
+}
+
+static long fork_sleeper(void) {
+  pid_t child = fork();
+  if (child != 0) return child;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  for (;;) pause();
+}
+
+static long obey(const char *line) {
+  switch (line[0]) {
+    case 'a':
+      return allocate(atol(line + 1));
+    case 'f':
+      return free_last();
+    case 'm':
+      return map(atol(line + 1));
+    case 'k':
+      return fork_sleeper();
+    case 'q':
+      exit(7);
+    default:
+      return -1;
+  }
+}
+
+static void answer(long number) {
+  char text[24];
+  int at = sizeof text;
+  unsigned long rest = number < 0 ? 0ul - (unsigned long)number : (unsigned long)number;
+  text[--at] = '\n';
+  do {
+    text[--at] = (char)('0' + rest % 10);
+    rest /= 10;
+  } while (rest != 0);
+  if (number < 0) text[--at] = '-';
+  if (write(STDOUT_FILENO, text + at, sizeof text - (size_t)at) < 0) exit(1);
+}
+
+int main(void) {
+  char line[64];
+  size_t length = 0;
+  while (length < sizeof line - 1 && read(STDIN_FILENO, line + length, 1) == 1) {
+    if (line[length++] != '\n') continue;
+    line[length] = '\0';
+    length = 0;
+    answer(obey(line));
+  }
+  return 0;
+}

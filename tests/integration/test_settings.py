@@ -1,0 +1,128 @@
+"""Broken settings under a bare LD_PRELOAD: the program runs on, each problem is one line on standard error,
+and the block says so too. Good ones of every kind are taken without a word."""
+
+import contextlib
+import json
+import re
+import subprocess
+
+import harness
+
+# Variable, values that it does not take.
+BROKEN = {
+    "MEMBUDGET_LIMIT": ["abc", "12X", "-5", "1.2.3G", "%", "64 MM", "0x10", "1e9", "99999999999999999999G"],
+    "MEMBUDGET_LOW": ["half", "-1%"],
+    "MEMBUDGET_MEDIUM": ["97 percent"],
+    "MEMBUDGET_RELEASE": ["2%%", "x"],
+    "MEMBUDGET_HARD_LIMIT": ["huge"],
+    "MEMBUDGET_MEASURE": ["bytes"],
+    "MEMBUDGET_NAME": ["../escape", "a/b", "with space", "x" * 65, "new\nline"],
+    "MEMBUDGET_CHILDREN": ["adopt"],
+    "MEMBUDGET_MMAP_THRESHOLD": ["128Q"],
+    "MEMBUDGET_TRIM_THRESHOLD": ["-1"],
+    "MEMBUDGET_ARENAS": ["many"],
+    "MEMBUDGET_PYTHONMALLOC": ["pymalloc"],
+    "MEMBUDGET_PROFILE": ["often"],
+    "MEMBUDGET_LOG": ["loud"],
+    "MEMBUDGET_ALLOCATOR": ["nomalloc", "libjemalloc.so.2", "/nonexistent/lib.so", "/etc/passwd", "/", "JEMALLOC"],
+}
+
+GOOD = {
+    "MEMBUDGET_LIMIT": ["64M", "1.5G", "1073741824", "512MiB", "100KB", "50%", "7T"],
+    "MEMBUDGET_LOW": ["80%", "1M"],
+    "MEMBUDGET_MEDIUM": ["90.5%", "2M"],
+    "MEMBUDGET_RELEASE": ["0", "5%", "64K"],
+    "MEMBUDGET_HARD_LIMIT": ["1G", "80%"],
+    "MEMBUDGET_MEASURE": ["counted", "footprint"],
+    "MEMBUDGET_NAME": ["a", "Group-1.test_x", "x" * 64],
+    "MEMBUDGET_CHILDREN": ["join", "own", "ignore"],
+    "MEMBUDGET_MMAP_THRESHOLD": ["default", "1M", "131072"],
+    "MEMBUDGET_TRIM_THRESHOLD": ["default", "1M"],
+    "MEMBUDGET_ARENAS": ["default", "1", "8"],
+    "MEMBUDGET_PYTHONMALLOC": ["auto", "malloc", "keep"],
+    "MEMBUDGET_PROFILE": ["0", "512K"],
+    "MEMBUDGET_LOG": ["quiet", "warn"],
+    "MEMBUDGET_ALLOCATOR": ["ptmalloc", "jemalloc", "mimalloc", "tcmalloc"],
+}
+
+
+class Settings(harness.Case):
+    @contextlib.contextmanager
+    def program(self, **settings):
+        """A program that waits for its input, and what its own standard error will be: a list."""
+        errors = []
+        program = subprocess.Popen(["cat"], env=harness.preloaded(self.blocks, **settings), stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            program.stdin.write(b"ping\n")
+            program.stdin.flush()
+            self.assertEqual(program.stdout.readline(), b"ping\n", settings)
+            yield program, errors
+        finally:
+            output, text = program.communicate(timeout=30)
+            errors.extend(text.decode().splitlines())
+        self.assertEqual((program.returncode, output), (0, b""), settings)
+
+    def show(self, pid):
+        environment = dict(harness.CLEAN, MEMBUDGET_DIR=self.blocks)
+        status, output, errors = harness.run([harness.CLI, "show", str(pid), "--json"], environment)
+        self.assertEqual((status, errors), (0, b""))
+        return json.loads(output)
+
+    def check_broken(self, variable, value):
+        with self.program(**{variable: value}) as (program, errors):
+            shown = self.show(program.pid)
+        self.assertEqual(len(errors), 1, f"{variable}={value!r}: {errors}")
+        self.assertIn(variable, errors[0])
+        self.assertIn(value.split("\n")[0][:40], errors[0])
+        self.assertRegex(errors[0], r"^membudget: ")
+        self.assertIn(variable, str(shown["config_errors"]))
+        self.assertGreater(shown["live_bytes"], 0)
+        if variable == "MEMBUDGET_ALLOCATOR":
+            self.assertEqual(shown["allocator"], "ptmalloc")
+        if variable == "MEMBUDGET_LIMIT":
+            self.assertFalse(shown.get("limit_bytes"))
+
+    def test_broken_ones_are_named_and_left_out(self):
+        for variable, values in BROKEN.items():
+            for value in values:
+                with self.subTest(variable=variable, value=value):
+                    self.check_broken(variable, value)
+
+    def test_good_ones_are_taken_without_a_word(self):
+        for variable, values in GOOD.items():
+            for value in values:
+                with self.subTest(variable=variable, value=value):
+                    with self.program(**{variable: value}) as (program, errors):
+                        shown = self.show(program.pid)
+                    self.assertEqual(errors, [])
+                    self.assertFalse(shown.get("config_errors"))
+
+    def test_each_problem_has_its_line(self):
+        settings = {"MEMBUDGET_LIMIT": "abc", "MEMBUDGET_LOW": "half", "MEMBUDGET_ALLOCATOR": "nomalloc"}
+        with self.program(**settings) as (program, errors):
+            shown = self.show(program.pid)
+        self.assertEqual(len(errors), 3, errors)
+        for variable in settings:
+            self.assertEqual(sum(variable in line for line in errors), 1, errors)
+            self.assertIn(variable, str(shown["config_errors"]))
+
+    def test_quiet_is_silent_but_recorded(self):
+        with self.program(MEMBUDGET_LOG="quiet", MEMBUDGET_LIMIT="abc") as (program, errors):
+            shown = self.show(program.pid)
+        self.assertEqual(errors, [])
+        self.assertIn("MEMBUDGET_LIMIT", str(shown["config_errors"]))
+
+    def test_a_library_that_is_no_allocator(self):
+        libm = re.search(r"(/\S*libm\.so\.6)", harness.run(["ldd", harness.LIBRARY], harness.CLEAN)[1].decode())[1]
+        self.check_broken("MEMBUDGET_ALLOCATOR", libm)
+
+    def test_an_empty_value_is_none(self):
+        with self.program(MEMBUDGET_LIMIT="", MEMBUDGET_NAME="", MEMBUDGET_ALLOCATOR="") as (program, errors):
+            shown = self.show(program.pid)
+        self.assertEqual(errors, [])
+        self.assertEqual((shown["allocator"], shown["name"]), ("ptmalloc", str(program.pid)))
+
+
+if __name__ == "__main__":
+    harness.main()

@@ -1,0 +1,337 @@
+"""Batch, with a budget that does what the test says."""
+
+import os
+import signal
+import threading
+import time
+import unittest
+from unittest import mock
+
+import support  # noqa: F401  (makes the package importable)
+import membudget
+
+MIB = 2**20
+
+
+class FakeBudget:
+    """Crossed while `elsewhere` plus what `batch` holds reaches the limit; an item weighs `item_bytes`."""
+
+    def __init__(self, limit_bytes=100 * MIB, elsewhere=0, item_bytes=MIB):
+        self.limit_bytes = limit_bytes
+        self.elsewhere = elsewhere
+        self.item_bytes = item_bytes
+        self.batch = ()
+        self.trimmed_bytes = 0  # what the next trim gives back
+        self.trims = 0
+
+    @property
+    def counted_bytes(self):
+        return self.elsewhere + len(self.batch) * self.item_bytes
+
+    @property
+    def crossed(self):
+        return self.counted_bytes >= self.limit_bytes
+
+    def trim(self):
+        self.trims += 1
+        self.elsewhere -= self.trimmed_bytes
+        return self.trimmed_bytes
+
+
+class BatchTestCase(unittest.TestCase):
+    def setUp(self):
+        self.written = []
+        self.budget = FakeBudget()
+
+    def batch(self, **options):
+        batch = membudget.Batch(self.written.append, budget=self.budget, **options)
+        self.budget.batch = batch
+        return batch
+
+    def sizes(self):
+        return [len(items) for items in self.written]
+
+
+class FlushTest(BatchTestCase):
+    def test_at_the_end(self):
+        with self.batch() as batch:
+            batch["a"] = 1
+            batch["b"] = 2
+            batch["a"] = 3
+            self.assertEqual(self.written, [])
+        self.assertEqual(self.written, [{"a": 3, "b": 2}])
+        self.assertIs(type(self.written[0]), dict)
+
+    def test_nothing_to_write(self):
+        with self.batch() as batch:
+            batch.flush()
+        self.assertEqual(self.written, [])
+
+    def test_when_crossed(self):
+        with self.batch() as batch:
+            for key in range(250):
+                batch[key] = key
+        self.assertEqual(self.sizes(), [100, 100, 50])
+        self.assertEqual(self.budget.trims, 0)
+
+    def test_max_items(self):
+        with self.batch(max_items=10) as batch:
+            for key in range(25):
+                batch[key % 20] = key
+        self.assertEqual(self.sizes(), [10, 10, 5])
+
+    def test_max_age(self):
+        with mock.patch("time.monotonic") as clock, self.batch(max_age=5) as batch:
+            for now in range(100, 112):
+                clock.return_value = now
+                batch[now] = now
+        self.assertEqual(self.sizes(), [6, 6])
+
+    def test_by_hand(self):
+        with self.batch() as batch:
+            batch["a"] = 1
+            batch.flush()
+            self.assertEqual((self.written, len(batch)), ([{"a": 1}], 0))
+        self.assertEqual(len(self.written), 1)
+
+    def test_wrong_arguments(self):
+        for options in ({"max_items": 0}, {"max_age": 0}, {"max_age": -1}):
+            with self.assertRaises(ValueError):
+                self.batch(**options)
+        with self.assertRaises(TypeError):
+            membudget.Batch(None)
+
+    def test_without_a_budget(self):
+        with membudget.Batch(self.written.append, max_items=2) as batch:
+            batch["a"] = batch["b"] = batch["c"] = 1
+        self.assertEqual(self.sizes(), [2, 1])
+
+
+class DictTest(BatchTestCase):
+    def test_is_a_mapping(self):
+        batch = self.batch()
+        batch.update(a=1, b=2)
+        self.assertEqual((batch["a"], batch.get("b"), batch.get("c"), batch.get("c", 5)), (1, 2, None, 5))
+        self.assertEqual((list(batch), len(batch), "a" in batch, "c" in batch), (["a", "b"], 2, True, False))
+        self.assertEqual(dict(batch.items()), {"a": 1, "b": 2})
+        self.assertEqual(batch.setdefault("c", 3), 3)
+        del batch["a"]
+        self.assertEqual(batch.pop("b"), 2)
+        with self.assertRaises(KeyError):
+            batch["a"]
+        with self.assertRaises(KeyError):
+            del batch["a"]
+        batch.clear()
+        self.assertFalse(batch)
+        batch.flush()
+        self.assertEqual(self.written, [])
+
+    def test_insertion_from_process_batch(self):
+        def process(items):
+            self.written.append(dict(items))
+            if len(self.written) == 1:
+                batch["left over"] = items["a"]
+
+        with membudget.Batch(process, max_items=1, budget=self.budget) as batch:
+            batch["a"] = 1
+            self.assertEqual(dict(batch), {"left over": 1})
+        self.assertEqual(self.written, [{"a": 1}, {"left over": 1}])
+
+    def test_the_dict_is_let_go(self):
+        class Payload:
+            alive = 0
+
+            def __init__(self):
+                Payload.alive += 1
+
+            def __del__(self):
+                Payload.alive -= 1
+
+        class Budget(FakeBudget):
+            @property
+            def crossed(self):
+                return Payload.alive >= 10
+
+        budget = Budget()
+        with membudget.Batch(lambda items: None, budget=budget) as batch:
+            for key in range(100):
+                batch[key] = Payload()
+        self.assertEqual((budget.trims, Payload.alive), (0, 0))  # had the level not fallen, it would trim
+
+
+class ErrorTest(BatchTestCase):
+    def failing(self, items):
+        if self.fails:
+            raise OSError("disk full")
+        self.written.append(items)
+
+    def test_items_are_kept(self):
+        self.fails = True
+        with membudget.Batch(self.failing, max_items=2, budget=self.budget) as batch:
+            batch["a"] = 1
+            with self.assertRaises(OSError):
+                batch["b"] = 2
+            self.assertEqual(dict(batch), {"a": 1, "b": 2})
+            self.fails = False
+            batch["c"] = 3
+        self.assertEqual(self.written, [{"a": 1, "b": 2, "c": 3}])
+
+    def test_own_error_ends_the_block(self):
+        self.fails = True
+        calls = mock.Mock(side_effect=OSError("disk full"))
+        with self.assertRaises(OSError):
+            with membudget.Batch(calls, max_items=2, budget=self.budget) as batch:
+                batch["a"] = 1
+                batch["b"] = 2
+        self.assertEqual(calls.call_count, 1)
+        self.assertEqual(dict(batch), {"a": 1, "b": 2})
+
+    def test_error_at_the_end(self):
+        self.fails = True
+        with self.assertRaises(OSError):
+            with membudget.Batch(self.failing, budget=self.budget) as batch:
+                batch["a"] = 1
+        self.assertEqual(dict(batch), {"a": 1})
+
+    def test_other_error_ends_the_block(self):
+        with self.assertRaises(KeyError):
+            with self.batch() as batch:
+                batch["a"] = 1
+                raise KeyError("of the loop")
+        self.assertEqual(self.written, [{"a": 1}])
+
+    def test_newer_items_win(self):
+        def process(items):
+            batch["a"] = "newer"
+            raise OSError
+
+        batch = membudget.Batch(process, budget=self.budget)
+        batch["a"] = "older"
+        with self.assertRaises(OSError):
+            batch.flush()
+        self.assertEqual(dict(batch), {"a": "newer"})
+
+
+class StuckLevelTest(BatchTestCase):
+    """The level stays up after a flush, because the memory is held elsewhere."""
+
+    def test_trim_is_tried(self):
+        self.budget.elsewhere = 60 * MIB
+        with self.batch() as batch:
+            for key in range(39):
+                batch[key] = key
+            self.budget.elsewhere = self.budget.trimmed_bytes = 100 * MIB
+            batch[39] = 39
+            self.assertEqual((self.sizes(), self.budget.trims), ([40], 1))
+            for key in range(99):
+                batch[key] = key
+            self.assertEqual(self.sizes(), [40])
+
+    def test_batches_do_not_shrink_to_an_item(self):
+        self.budget = FakeBudget(limit_bytes=128 * MIB, elsewhere=200 * MIB, item_bytes=MIB // 4)
+        with self.batch() as batch:
+            for key in range(97):
+                batch[key] = key
+        self.assertEqual(self.sizes(), [1, 16, 16, 16, 16, 16, 16])  # 4 MiB: a 32nd of the limit
+
+    def test_growth_is_a_mebibyte_at_least(self):
+        self.budget = FakeBudget(limit_bytes=1000, elsewhere=2000, item_bytes=MIB // 4)
+        with self.batch() as batch:
+            for key in range(9):
+                batch[key] = key
+        self.assertEqual(self.sizes(), [1, 4, 4])
+
+    def test_a_new_crossing_counts_at_once(self):
+        self.budget.elsewhere = 100 * MIB
+        with self.batch() as batch:
+            batch[0] = 0
+            self.assertEqual(self.sizes(), [1])
+            batch[1] = 1
+            self.budget.elsewhere = 50 * MIB
+            batch[2] = 2
+            self.budget.elsewhere = 99 * MIB
+            batch[3] = 3
+            self.assertEqual(self.sizes(), [1, 3])
+
+    def test_max_items_still_counts(self):
+        self.budget = FakeBudget(limit_bytes=1000 * MIB, elsewhere=2000 * MIB)
+        with self.batch(max_items=5) as batch:
+            for key in range(11):
+                batch[key] = key
+        self.assertEqual(self.sizes(), [1, 5, 5])
+
+
+class SigtermTest(BatchTestCase):
+    def setUp(self):
+        super().setUp()
+        self.seen = []
+        previous = signal.signal(signal.SIGTERM, self.on_sigterm)
+        self.addCleanup(signal.signal, signal.SIGTERM, previous)
+
+    def on_sigterm(self, number, frame):
+        self.seen.append(number)
+
+    def terminate(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def test_flushes_and_exits(self):
+        with self.assertRaises(SystemExit) as caught:
+            with self.batch(on_sigterm=True) as batch:
+                batch["a"] = 1
+                self.terminate()
+                time.sleep(10)
+        self.assertEqual((caught.exception.code, self.written), (143, [{"a": 1}]))
+        self.assertEqual(signal.getsignal(signal.SIGTERM), self.on_sigterm)
+
+    def test_does_not_interrupt_process_batch(self):
+        def process(items):
+            self.terminate()
+            self.written.append(items)
+
+        with self.assertRaises(SystemExit):
+            with membudget.Batch(process, max_items=2, budget=self.budget, on_sigterm=True) as batch:
+                for key in range(10):
+                    batch[key] = key
+        self.assertEqual(self.written, [{0: 0, 1: 1}])
+
+    def test_at_the_end(self):
+        def process(items):
+            self.terminate()
+            self.written.append(items)
+
+        with self.assertRaises(SystemExit):
+            with membudget.Batch(process, budget=self.budget, on_sigterm=True) as batch:
+                batch["a"] = 1
+        self.assertEqual(self.written, [{"a": 1}])
+        self.assertEqual(signal.getsignal(signal.SIGTERM), self.on_sigterm)
+
+    def test_second_signal_changes_nothing(self):
+        def process(items):
+            self.terminate()
+            self.written.append(items)
+
+        with self.assertRaises(SystemExit):
+            with membudget.Batch(process, budget=self.budget, on_sigterm=True) as batch:
+                batch["a"] = 1
+                self.terminate()
+        self.assertEqual(self.written, [{"a": 1}])
+
+    def test_is_left_alone_otherwise(self):
+        with self.batch() as batch:
+            batch["a"] = 1
+            self.terminate()
+        self.assertEqual(self.seen, [signal.SIGTERM])
+
+    def test_in_another_thread(self):
+        def run():
+            with self.batch(on_sigterm=True) as batch:
+                batch["a"] = 1
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        self.assertEqual(self.written, [{"a": 1}])
+
+
+if __name__ == "__main__":
+    unittest.main()
