@@ -91,8 +91,12 @@ using Tcmalloc = Dynamic<TcmallocSizes, true>;
 static_assert(Allocator<Mimalloc> && Allocator<Tcmalloc>);
 
 // Any other library: nothing is known of its sizes, nor of what its free does to errno.
+// Its malloc may give NULL for no bytes: it is asked for one.
 struct Foreign : Mimalloc {
   static constexpr bool finds_size = false;
+
+  static void *allocate(size_t bytes) { return Mimalloc::allocate(bytes ? bytes : 1); }
+  static void *zeroed(size_t bytes) { return Mimalloc::zeroed(bytes ? bytes : 1); }
 
   static void *aligned(size_t alignment, size_t bytes) {
     return bytes > PTRDIFF_MAX - alignment ? nullptr : dynamic_aligned(alignment, bytes);

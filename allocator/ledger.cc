@@ -7,7 +7,7 @@ namespace membudget::ledger {
 
 // Its triggers are met by whatever is added: values wrap long before they get there.
 Shard nobody = {0, 0, 0, 0, kPoison, kPoison, 0, 0};
-__attribute__((tls_model("initial-exec"))) __thread ThreadState thread = {&nobody, 0, 0, 0, 0, 0, 4 << 10, false, false};
+__attribute__((tls_model("initial-exec"))) __thread ThreadState thread = {&nobody, 0, 0, 0, 0, 0, 4 << 10, false, false, false};
 
 namespace {
 
@@ -17,7 +17,6 @@ Process unlisted;        // stands in for the slot of a child that is not counte
 Shard early;             // before start(); what is added to it later (a thread caught midway) is moved on
 int64_t early_mapped;
 bool is_started;
-bool is_forking;
 int64_t fork_live_bytes, fork_mapped_bytes;  // what a child inherits
 Shard *forking_shard;
 
@@ -91,6 +90,11 @@ void rearm(int64_t *trigger, int64_t value) {
   if (seen != kPoison) __atomic_compare_exchange_n(trigger, &seen, value, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
 
+void withdraw_own(Shard *s) {
+  __atomic_store_n(&s->allocated_trigger, kPoison, __ATOMIC_RELAXED);
+  __atomic_store_n(&s->freed_trigger, kPoison, __ATOMIC_RELAXED);
+}
+
 void note_peak(Shard *s) {
   PeakRoom room = budget_note_peaks(bound.block, bound.process);
   int64_t share = room.shards <= 1 ? room.bytes : room.bytes / (2 * static_cast<int64_t>(room.shards));
@@ -109,10 +113,15 @@ int64_t stride_after(const Shard &s, int64_t net) {
   return thread.stride_bytes;
 }
 
-void rearm_own(Shard *s) {
+// Sets the triggers from the allowance. False when allowances were handed out anew meanwhile: what was read of
+// the old one may have gone into a trigger that stood for the new one, so it is withdrawn.
+bool rearm_own(Shard *s) {
+  const uint32_t *sequence = &bound.block.header->allowance_sequence;
+  uint32_t before = __atomic_load_n(sequence, __ATOMIC_ACQUIRE);
+  if (before & 1) return false;
   int64_t net = shard_net(*s);
-  int64_t ceiling = __atomic_load_n(&s->ceiling_bytes, __ATOMIC_RELAXED);
-  int64_t floor = __atomic_load_n(&s->floor_bytes, __ATOMIC_RELAXED);
+  int64_t ceiling = __atomic_load_n(&s->ceiling_bytes, __ATOMIC_ACQUIRE);
+  int64_t floor = __atomic_load_n(&s->floor_bytes, __ATOMIC_ACQUIRE);
   MEMBUDGET_YIELD_POINT();
   if (net >= thread.peak_net_bytes) note_peak(s);
   int64_t stride = stride_after(*s, net), until = thread.peak_net_bytes;
@@ -120,6 +129,10 @@ void rearm_own(Shard *s) {
   if (until > ceiling) until = ceiling;
   rearm(&s->allocated_trigger, s->freed_bytes + until);
   rearm(&s->freed_trigger, floor <= -kFar / 2 ? INT64_MAX : s->allocated_bytes - floor);
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);
+  if (__atomic_load_n(sequence, __ATOMIC_RELAXED) == before) return true;
+  withdraw_own(s);
+  return false;
 }
 
 bool within_allowance(const Shard &s) {
@@ -145,9 +158,7 @@ void settle(Shard *s) {
   constexpr int kMostRounds = 8;  // others may withdraw at any rate; each caller does its part
   for (int i = 0; i < kMostRounds; ++i) {
     MEMBUDGET_YIELD_POINT();
-    if (within_allowance(*s)) {
-      rearm_own(s);
-    } else {
+    if (!within_allowance(*s) || !rearm_own(s)) {
       thread.peak_net_bytes = 0;  // what it was computed from may have changed
       budget_attend(bound.block, bound.process, s);
       answer_requests();
@@ -167,17 +178,22 @@ __attribute__((noinline, cold)) void settle_slow(const Change &change) {
   Shard *s = thread.shard;
   if (s == &nobody) {
     count_shared(change);
-    if (!started() || thread.is_settling || is_forking) return;
+    if (!started() || thread.is_settling || thread.is_forking) return;
     thread.is_settling = true;
-    if (!thread.is_torn_down && adopt()) s = thread.shard;
-    else attend_shared();
+    if (thread.is_torn_down || !adopt()) attend_shared();
+    else if (trigger_is_met(*thread.shard)) settle(thread.shard);  // what the start of a thread allocates
     thread.is_settling = false;
     return;
   }
   if (thread.is_settling) return;
-  thread.is_settling = true;
-  settle(s);
-  thread.is_settling = false;
+  constexpr int kMostRounds = 4;
+  for (int i = 0; i < kMostRounds; ++i) {
+    thread.is_settling = true;
+    settle(s);
+    thread.is_settling = false;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    if (!trigger_is_met(*s)) return;  // or a signal handler counted after the last look
+  }
 }
 
 }  // namespace
@@ -185,16 +201,11 @@ __attribute__((noinline, cold)) void settle_slow(const Change &change) {
 __attribute__((noinline, cold)) bool settle_allocated(size_t bytes) {
   auto counted = static_cast<int64_t>(bytes);
   settle_slow({counted, 0, 1, 0});
-  return !started() || budget_fits(bound.block, 0, counted);
+  // What a small request got may be a little more than a small request; what was large has been asked for.
+  return !started() || budget_fits(bound.block, 0, counted / 2);
 }
 
-bool admits(int64_t bytes) {
-  if (!started()) return true;
-  const Shard *s = thread.shard;
-  bool is_granted = s != &nobody && !is_poisoned(*s) &&
-                    shard_net(*s) + bytes <= __atomic_load_n(&s->ceiling_bytes, __ATOMIC_RELAXED);
-  return is_granted || budget_fits(bound.block, bytes, bytes);
-}
+bool admits(int64_t bytes) { return !started() || budget_fits(bound.block, bytes, bytes); }
 
 __attribute__((noinline, cold)) void settle_freed(size_t bytes) { settle_slow({0, static_cast<int64_t>(bytes), 0, 1}); }
 
@@ -208,7 +219,7 @@ void mapped(int64_t bytes) {
     __atomic_fetch_add(&bound.process->mapped_bytes, bytes, __ATOMIC_RELAXED);
   }
   MEMBUDGET_YIELD_POINT();
-  if (thread.is_settling || is_forking) return;
+  if (thread.is_settling || thread.is_forking) return;
   thread.is_settling = true;
   attend_shared();
   thread.is_settling = false;
@@ -241,7 +252,7 @@ void thread_ends() {
 void before_fork() {
   if (!started()) return;
   forking_shard = thread.shard;
-  is_forking = true;
+  thread.is_forking = true;
   if (forking_shard != &nobody) {
     thread.shard = &nobody;
     thread.allocated_base -= forking_shard->allocated_bytes;
@@ -253,7 +264,7 @@ void before_fork() {
 
 void after_fork_in_parent() {
   if (!started()) return;
-  is_forking = false;
+  thread.is_forking = false;
   if (forking_shard == &nobody) return;
   thread.allocated_base += forking_shard->allocated_bytes;
   thread.freed_base += forking_shard->freed_bytes;
@@ -262,7 +273,7 @@ void after_fork_in_parent() {
 
 void after_fork_in_child(const Block &block, Process *process, bool inherits) {
   if (!started()) return;
-  is_forking = false;
+  thread.is_forking = false;
   bound.block = block;
   bound.process = process ? process : &unlisted;
   if (!process) return;

@@ -28,6 +28,7 @@ struct ThreadState {
   int64_t last_net_bytes, last_allocated_bytes, stride_bytes;  // see stride_after()
   bool is_settling;        // inside the slow path: whoever comes in again (a signal handler) only counts
   bool is_torn_down;
+  bool is_forking;         // between before_fork() and after: has no shard, and looks nothing up
 };
 
 extern Shard nobody;

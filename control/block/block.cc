@@ -76,6 +76,7 @@ int open_checked(const char *path, bool *writable) {
   if (fstat(fd, &about) != 0) error = -errno;
   else if (about.st_uid != geteuid() && geteuid() != 0) error = -EACCES;
   else if (!S_ISREG(about.st_mode) || about.st_size < static_cast<off_t>(MEMBUDGET_BLOCK_BYTES)) error = -EPROTO;
+  if (about.st_uid != geteuid()) *writable = false;
   if (error == 0) return fd;
   close(fd);
   return error;

@@ -77,7 +77,9 @@ int64_t hard_mark(const Header *h, int64_t counted) {
   int64_t hard = load(h->hard_limit_bytes);
   if (hard <= 0) return kFar;
   int64_t mark = hard - load(h->overhead_bytes) + 1;
-  return counted < mark ? mark : counted < mark + kEmergencyBytes ? mark + kEmergencyBytes : kFar;
+  if (counted < mark) return mark;
+  // Past the reserve every allocation is looked at: what put the count there is about to be taken back.
+  return counted < mark + kEmergencyBytes ? mark + kEmergencyBytes : counted + 1;
 }
 
 Marks marks_around(const Header *h, uint32_t level, int64_t counted) {
@@ -121,6 +123,15 @@ void arm(Shard &s, int64_t net, int64_t growth, int64_t shrinkage, int64_t step)
   int64_t freed = load(s.freed_bytes), allocated = load(s.allocated_bytes);
   __atomic_store_n(&s.allocated_trigger, freed + net + smallest(growth, step), __ATOMIC_RELEASE);
   __atomic_store_n(&s.freed_trigger, shrinkage >= kFar ? INT64_MAX : allocated - (net - shrinkage), __ATOMIC_RELEASE);
+}
+
+void poison(Shard &s) {
+  __atomic_store_n(&s.allocated_trigger, kPoison, __ATOMIC_RELEASE);
+  __atomic_store_n(&s.freed_trigger, kPoison, __ATOMIC_RELEASE);
+}
+
+bool is_asked(const Process *p) {
+  return __atomic_load_n(&p->trim_request, __ATOMIC_RELAXED) != __atomic_load_n(&p->trim_done, __ATOMIC_RELAXED);
 }
 
 int64_t share_of(int64_t room, uint32_t shards) {
@@ -171,20 +182,43 @@ void distribute(const Block &block, const Totals &totals) {
   int64_t growth = share_of(marks.up >= kFar / 2 ? kFar : at_least_zero(marks.up - 1 - totals.counted()), totals.shards);
   int64_t shrinkage = share_of(marks.down <= -kFar / 2 ? kFar : at_least_zero(totals.counted() - marks.down), totals.shards);
   int64_t step = peak_step_bytes(totals.shards);
-  for_each_shard(block, [&](Process *, Shard &s, bool owned) {
-    int64_t net = shard_net(s);
+  for_each_shard(block, [&](Process *p, Shard &s, bool owned) {
+    int64_t net = load(s.ceiling_bytes);  // as summed up: what came since is not covered, and will be looked at
     if (owned) arm(s, net, growth, shrinkage, step);
     else arm(s, net, 0, 0, 0);
+    if (is_asked(p)) poison(s);  // what it was asked for is not forgotten over this
   });
 }
 
+// Sums up, and leaves in every shard's ceiling what it counted for: the allowances are handed out on top of just
+// that.
+Totals take_stock(const Block &block) {
+  Totals totals;
+  for_each_process(block, [&](Process *p) {
+    int64_t live = -load(p->inherited_live_bytes);
+    uint32_t high = shard_high(p);
+    for (uint32_t i = 0; i < high; ++i) {
+      int64_t net = shard_net(p->shards[i]);
+      store(p->shards[i].ceiling_bytes, net);
+      live += net;
+      totals.shards += i != 0 && has_owner(p, i);
+    }
+    totals.live += at_least_zero(live);
+    totals.mapped += at_least_zero(process_mapped_bytes(p) - load(p->inherited_mapped_bytes));
+    ++totals.processes;
+  });
+  return totals;
+}
+
 void evaluate_locked(const Block &block) {
+  uint32_t sequence = __atomic_load_n(&block.header->allowance_sequence, __ATOMIC_RELAXED) | 1u;
+  __atomic_store_n(&block.header->allowance_sequence, sequence, __ATOMIC_SEQ_CST);
   withdraw_all(block);
-  Totals totals = group_totals(block);
+  Totals totals = take_stock(block);
   uint32_t before = block_level(block.header);
   uint32_t level = level_for(block.header, totals.counted(), before);
   if (level > before && totals.processes > 1 && process_reap(block, nullptr) > 0) {
-    totals = group_totals(block);
+    totals = take_stock(block);
     level = level_for(block.header, totals.counted(), before);
   }
   note_peaks(block, totals);
@@ -192,6 +226,7 @@ void evaluate_locked(const Block &block) {
   set_level(block, level, totals);
   MEMBUDGET_YIELD_POINT();
   distribute(block, totals);
+  __atomic_store_n(&block.header->allowance_sequence, sequence + 1, __ATOMIC_SEQ_CST);
 }
 
 // What the group's counted bytes can be at most and at least, seen from a shard that stands at its net.
@@ -201,7 +236,7 @@ struct Reach {
   uint32_t shards = 0;
 };
 
-Reach reach_of(const Block &block, const Shard *mine, bool up, bool down) {
+Reach reach_of(const Block &block, const Shard *mine, int64_t net_of_mine, bool up, bool down) {
   Reach reach;
   for_each_process(block, [&](Process *p) {
     int64_t highest = -load(p->inherited_live_bytes), lowest = highest;
@@ -209,7 +244,7 @@ Reach reach_of(const Block &block, const Shard *mine, bool up, bool down) {
     for (uint32_t i = 0; i < high; ++i) {
       const Shard &s = p->shards[i];
       bool owned = i != 0 && has_owner(p, i);
-      int64_t net = shard_net(s);
+      int64_t net = &s == mine ? net_of_mine : shard_net(s);
       highest += !up || &s == mine || !owned ? net : load(s.ceiling_bytes);
       lowest += !down || &s == mine || !owned ? net : load(s.floor_bytes);
       reach.shards += owned;
@@ -232,14 +267,15 @@ bool grant(const Block &block, Shard *shard) {
     if (shard) arm(*shard, shard_net(*shard), kFar, kFar, peak_step_bytes(1));
     return true;
   }
-  Reach reach = reach_of(block, shard, !no_up, !no_down);
+  int64_t net = shard ? shard_net(*shard) : 0;
+  Reach reach = reach_of(block, shard, net, !no_up, !no_down);
   MEMBUDGET_YIELD_POINT();
   int64_t up = no_up ? kFar : marks.up - 1 - reach.highest;
   int64_t down = no_down ? kFar : reach.lowest - marks.down;
   if (!shard) return up >= 0 && down >= 0;
   bool alone = reach.shards <= 1;
   if (up < 0 || down < 0 || (!alone && (up < 2 * kLeastShare || down < 2 * kLeastShare))) return false;
-  arm(*shard, shard_net(*shard), alone || no_up ? up : up / 2, alone || no_down ? down : down / 2,
+  arm(*shard, net, alone || no_up ? up : up / 2, alone || no_down ? down : down / 2,
       peak_step_bytes(reach.shards));
   return true;
 }
@@ -356,9 +392,7 @@ bool budget_fits(const Block &block, int64_t more, int64_t request) {
 
 void budget_request_attention(const Block &block, Process *process) {
   for_each_shard(block, [&](Process *p, Shard &s, bool) {
-    if (process && p != process) return;
-    __atomic_store_n(&s.allocated_trigger, kPoison, __ATOMIC_RELEASE);
-    __atomic_store_n(&s.freed_trigger, kPoison, __ATOMIC_RELEASE);
+    if (!process || p == process) poison(s);
   });
 }
 

@@ -10,7 +10,7 @@ namespace {
 
 constexpr uint32_t kWaiters = 1u << 31;
 constexpr int64_t kSliceNs = 10'000'000;
-constexpr int kSlicesUntilStuck = 100;
+constexpr int64_t kStuckNs = 1'000'000'000;
 constexpr int kSpins = 64;
 
 bool holder_is_gone(uint32_t word) {
@@ -36,7 +36,7 @@ void take_slow(uint32_t *word, uint32_t self) {
     pause_briefly();
   }
   uint32_t last_holder = 0;
-  int slices = 0;
+  int64_t held_since = 0, looked_at = monotonic_ns();
   for (;;) {
     uint32_t seen = __atomic_load_n(word, __ATOMIC_RELAXED);
     if (seen == 0) {
@@ -45,10 +45,13 @@ void take_slow(uint32_t *word, uint32_t self) {
     }
     if (!(seen & kWaiters) && !try_take(word, seen, seen | kWaiters)) continue;
     seen |= kWaiters;
-    if (futex_wait(word, seen, kSliceNs) != -ETIMEDOUT) continue;
-    slices = seen == last_holder ? slices + 1 : 0;
+    futex_wait(word, seen, kSliceNs);
+    int64_t now = monotonic_ns();  // signals may end any number of waits early
+    if (now - looked_at < kSliceNs) continue;
+    looked_at = now;
+    if (seen != last_holder) held_since = now;
     last_holder = seen;
-    bool stuck = slices >= kSlicesUntilStuck || holder_is_gone(seen);
+    bool stuck = now - held_since >= kStuckNs || holder_is_gone(seen);
     if (stuck && try_take(word, seen, self | kWaiters)) return;
   }
 }

@@ -129,6 +129,14 @@ void settings_add_error(Settings *s, const char *format, ...) {
   va_end(arguments);
 }
 
+// A value is somebody's text: a line of ours stays one line, whatever is in it.
+static void copy_printable(const char *value, char *out, size_t size) {
+  size_t length = 0;
+  for (; value[length] != '\0' && length + 1 < size; ++length)
+    out[length] = static_cast<unsigned char>(value[length]) >= ' ' && value[length] != 127 ? value[length] : '?';
+  out[length] = '\0';
+}
+
 void settings_read(char *const *environment, Settings *out) {
   for (; environment && *environment; ++environment) {
     const char *entry = *environment;
@@ -137,8 +145,10 @@ void settings_read(char *const *environment, Settings *out) {
       size_t length = strlen(variable.name);
       if (strncmp(entry, variable.name, length) != 0 || entry[length] != '=') continue;
       const char *value = entry + length + 1;
-      if (*value != '\0' && !variable.set(value, out))
-        settings_add_error(out, "%s=%.100s is not allowed: %s\n", variable.name, value, variable.allowed);
+      if (*value == '\0' || variable.set(value, out)) continue;
+      char shown[101];
+      copy_printable(value, shown, sizeof shown);
+      settings_add_error(out, "%s=%s is not allowed: %s\n", variable.name, shown, variable.allowed);
     }
   }
 }

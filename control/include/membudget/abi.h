@@ -151,6 +151,8 @@ struct membudget_header {
   int64_t peak_error_bytes;
   uint64_t uncounted_processes; /* that found no free slot */
   int64_t last_reap_ns;         /* CLOCK_MONOTONIC: when members were last looked for that died */
+  uint32_t allowance_sequence;  /* odd while allowances are being withdrawn and handed out anew */
+  uint32_t reserved_word;
 };
 
 #define MEMBUDGET_HEADER_BYTES 4096u

@@ -1,0 +1,32 @@
+// The ledger's calls as the malloc family makes them (preload/entry.h): count, and look up if the trigger is met.
+#pragma once
+
+#include "allocator/ledger.h"
+
+namespace membudget::unit {
+
+inline void allocated(size_t bytes) {
+  if (ledger::allocated(bytes)) ledger::settle_allocated(bytes);
+}
+inline void freed(size_t bytes) {
+  if (ledger::freed(bytes)) ledger::settle_freed(bytes);
+}
+inline void allocated_total(uint64_t total) {
+  if (ledger::allocated_total(total)) ledger::settle_allocated(0);
+}
+inline void freed_total(uint64_t total) {
+  if (ledger::freed_total(total)) ledger::settle_freed(0);
+}
+
+// Under a hard limit. False when the request is past it: then the block has been taken back.
+inline bool request(size_t bytes) {
+  if (bytes > static_cast<size_t>(kSmallRequest) && !ledger::admits(static_cast<int64_t>(bytes))) return false;
+  if (!ledger::allocated(bytes) || ledger::settle_allocated(bytes)) return true;
+  freed(bytes);
+  return false;
+}
+
+// The state of a thread that has counted nothing yet: the main thread's, before main.
+inline const ledger::ThreadState kNewThread = ledger::thread;
+
+}  // namespace membudget::unit

@@ -1,0 +1,164 @@
+#include "control/block/settings.h"
+
+#include "control/block/amount.h"
+
+#include <gtest/gtest.h>
+#include <string.h>
+
+#include <random>
+#include <string>
+#include <vector>
+
+namespace membudget {
+namespace {
+
+// Reads settings from "NAME=VALUE" entries.
+Settings read(const std::vector<std::string> &entries) {
+  std::vector<char *> environment;
+  for (const std::string &entry : entries) environment.push_back(const_cast<char *>(entry.c_str()));
+  environment.push_back(nullptr);
+  Settings settings;
+  settings_read(environment.data(), &settings);
+  return settings;
+}
+
+struct Variable {
+  const char *name;
+  std::vector<const char *> good, bad;
+  const char *allowed;  // a part of what the error has to say
+};
+
+const std::string kLongPath = "/" + std::string(254, 'x'), kTooLongPath = kLongPath + "x";
+const std::string kLongName(64, 'n'), kTooLongName(65, 'n');
+
+const std::vector<const char *> kGoodSizes = {"0", "512M", "1.5GiB", "95%", "100%"}, kBadSizes = {"x", "-1", "101%", "5 M", "1Q"};
+
+const Variable kVariables[] = {
+    {"MEMBUDGET_ALLOCATOR",
+     {"ptmalloc", "jemalloc", "mimalloc", "tcmalloc", "/usr/lib/libx.so", kLongPath.c_str()},
+     {"dlmalloc", "Jemalloc", "lib.so", "./lib.so", "jemalloc ", kTooLongPath.c_str()},
+     "jemalloc, mimalloc, tcmalloc"},
+    {"MEMBUDGET_LIMIT", kGoodSizes, kBadSizes, "512M"},
+    {"MEMBUDGET_LOW", kGoodSizes, kBadSizes, "95%"},
+    {"MEMBUDGET_MEDIUM", kGoodSizes, kBadSizes, "95%"},
+    {"MEMBUDGET_RELEASE", kGoodSizes, kBadSizes, "95%"},
+    {"MEMBUDGET_HARD_LIMIT", kGoodSizes, kBadSizes, "512M"},
+    {"MEMBUDGET_MEASURE", {"counted", "footprint"}, {"rss", "Counted"}, "footprint"},
+    {"MEMBUDGET_NAME", {"web", "a.b_c-9", kLongName.c_str()}, {"a/b", "a b", "\xc3\xa4", kTooLongName.c_str()}, "64"},
+    {"MEMBUDGET_DIR", {"/dev/shm", "/", kLongPath.c_str()}, {"shm", "./x", kTooLongPath.c_str()}, "absolute"},
+    {"MEMBUDGET_CHILDREN", {"join", "own", "ignore"}, {"yes", "JOIN"}, "own"},
+    {"MEMBUDGET_MMAP_THRESHOLD", {"128K", "0", "default", "1G"}, {"50%", "3G", "none"}, "default"},
+    {"MEMBUDGET_TRIM_THRESHOLD", {"128K", "0", "default", "1G"}, {"50%", "3G", "none"}, "default"},
+    {"MEMBUDGET_ARENAS",
+     {"1", "65536", "default"},
+     {"0", "65537", "-1", "+1", " 1", "1K", "99999999999999999999"},
+     "65536"},
+    {"MEMBUDGET_PYTHONMALLOC", {"auto", "malloc", "keep"}, {"on", "pymalloc"}, "keep"},
+    {"MEMBUDGET_PROFILE", {"0", "512K", "1T"}, {"5%", "on", "2T"}, "512K"},
+    {"MEMBUDGET_LOG", {"quiet", "warn", "info"}, {"debug", "2"}, "quiet"},
+};
+
+TEST(Settings, DefaultsAreTheInterfaces) {
+  Settings s = read({});
+  EXPECT_STREQ(s.allocator, "ptmalloc");
+  EXPECT_STREQ(s.directory, "/dev/shm");
+  EXPECT_STREQ(s.name, "");
+  EXPECT_EQ(s.limits.limit.is_set, 0u);
+  EXPECT_EQ(s.limits.hard_limit.is_set, 0u);
+  EXPECT_EQ(amount_bytes(s.limits.low, 1'000'000), 900'000);
+  EXPECT_EQ(amount_bytes(s.limits.medium, 1'000'000), 970'000);
+  EXPECT_EQ(amount_bytes(s.limits.release, 1'000'000), 20'000);
+  EXPECT_EQ(s.children, Children::join);
+  EXPECT_EQ(s.mmap_threshold, 128 << 10);
+  EXPECT_EQ(s.trim_threshold, 128 << 10);
+  EXPECT_EQ(s.arenas, kGlibcDefault);
+  EXPECT_EQ(s.python_malloc, PythonMalloc::automatic);
+  EXPECT_EQ(s.profile_bytes, 0);
+  EXPECT_EQ(s.log, Log::warn);
+  EXPECT_STREQ(s.errors, "");
+}
+
+TEST(Settings, GoodValuesAreTakenInSilence) {
+  for (const Variable &variable : kVariables)
+    for (const char *value : variable.good)
+      EXPECT_STREQ(read({variable.name + std::string("=") + value}).errors, "") << variable.name << '=' << value;
+}
+
+// One line: variable, value, what is allowed. And the default stays.
+TEST(Settings, BadValuesAreReportedAndLeaveTheDefault) {
+  const Settings plain;
+  for (const Variable &variable : kVariables) {
+    for (const char *value : variable.bad) {
+      Settings s = read({variable.name + std::string("=") + value});
+      std::string error = s.errors, shown = std::string(value).substr(0, 100);
+      for (char &c : shown)
+        if (static_cast<unsigned char>(c) < ' ' || c == 127) c = '?';  // one line stays one
+      EXPECT_EQ(error.rfind(variable.name + ("=" + shown), 0), 0u) << error;
+      EXPECT_NE(error.find(variable.allowed), std::string::npos) << error;
+      EXPECT_EQ(error.find('\n'), error.size() - 1) << error;
+      s.errors[0] = '\0';
+      EXPECT_EQ(memcmp(&s, &plain, offsetof(Settings, errors)), 0) << variable.name << '=' << value;
+    }
+  }
+}
+
+TEST(Settings, ValuesReachTheirPlace) {
+  Settings s = read({"MEMBUDGET_ALLOCATOR=tcmalloc", "MEMBUDGET_LIMIT=64M", "MEMBUDGET_LOW=80%", "MEMBUDGET_MEDIUM=60M",
+                     "MEMBUDGET_RELEASE=1M", "MEMBUDGET_HARD_LIMIT=1G", "MEMBUDGET_MEASURE=footprint", "MEMBUDGET_NAME=web",
+                     "MEMBUDGET_DIR=/tmp", "MEMBUDGET_CHILDREN=ignore", "MEMBUDGET_MMAP_THRESHOLD=1M",
+                     "MEMBUDGET_TRIM_THRESHOLD=default", "MEMBUDGET_ARENAS=4", "MEMBUDGET_PYTHONMALLOC=keep",
+                     "MEMBUDGET_PROFILE=512K", "MEMBUDGET_LOG=info"});
+  EXPECT_STREQ(s.allocator, "tcmalloc");
+  EXPECT_EQ(s.limits.limit.value, 64 << 20);
+  EXPECT_EQ(s.limits.low.value, 800'000);
+  EXPECT_EQ(s.limits.low.unit, MEMBUDGET_UNIT_MILLIONTHS);
+  EXPECT_EQ(s.limits.medium.value, 60 << 20);
+  EXPECT_EQ(s.limits.medium.unit, MEMBUDGET_UNIT_BYTES);
+  EXPECT_EQ(s.limits.release.value, 1 << 20);
+  EXPECT_EQ(s.limits.hard_limit.value, 1 << 30);
+  EXPECT_EQ(s.measure, MEMBUDGET_MEASURE_FOOTPRINT);
+  EXPECT_STREQ(s.name, "web");
+  EXPECT_STREQ(s.directory, "/tmp");
+  EXPECT_EQ(s.children, Children::ignore);
+  EXPECT_EQ(s.mmap_threshold, 1 << 20);
+  EXPECT_EQ(s.trim_threshold, kGlibcDefault);
+  EXPECT_EQ(s.arenas, 4);
+  EXPECT_EQ(s.python_malloc, PythonMalloc::keep);
+  EXPECT_EQ(s.profile_bytes, 512 << 10);
+  EXPECT_EQ(s.log, Log::info);
+  EXPECT_STREQ(s.errors, "");
+}
+
+TEST(Settings, EmptyValuesAndOtherVariablesAreNone) {
+  Settings s = read({"MEMBUDGET_LIMIT=", "MEMBUDGET_LIMITS=x", "MEMBUDGET=1", "MEMBUDGET_=1", "PATH=x", "MEMBUDGET_LIMIT"});
+  EXPECT_STREQ(s.errors, "");
+  EXPECT_EQ(s.limits.limit.is_set, 0u);
+  Settings none;
+  settings_read(nullptr, &none);
+  EXPECT_STREQ(none.errors, "");
+}
+
+// Whatever there is to complain about: a terminated text, and nothing written behind it.
+TEST(Settings, ErrorsNeverOverflow) {
+  struct {
+    Settings settings;
+    char guard[64];
+  } held;
+  memset(held.guard, 0x5a, sizeof held.guard);
+  std::string value(5000, 'v'), entry = "MEMBUDGET_LIMIT=" + value;
+  std::vector<char *> environment(40, entry.data());
+  environment.push_back(nullptr);
+  settings_read(environment.data(), &held.settings);
+  EXPECT_EQ(strnlen(held.settings.errors, sizeof held.settings.errors), sizeof held.settings.errors - 1);
+  for (char c : held.guard) ASSERT_EQ(c, 0x5a);
+
+  std::mt19937 random(3);
+  for (int i = 0; i < 2000; ++i) {
+    Settings s;
+    for (int j = 0; j < 40; ++j) settings_add_error(&s, "%s", std::string(random() % 120, 'e').c_str());
+    ASSERT_LT(strnlen(s.errors, sizeof s.errors), sizeof s.errors);
+  }
+}
+
+}  // namespace
+}  // namespace membudget
