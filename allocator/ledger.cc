@@ -181,7 +181,8 @@ __attribute__((noinline, cold)) void settle_slow(const Change &change) {
     if (!started() || thread.is_settling || thread.is_forking) return;
     thread.is_settling = true;
     if (thread.is_torn_down || !adopt()) attend_shared();
-    else if (trigger_is_met(*thread.shard)) settle(thread.shard);  // what the start of a thread allocates
+    answer_requests();
+    if (thread.shard != &nobody && trigger_is_met(*thread.shard)) settle(thread.shard);  // what the start of a thread allocates
     thread.is_settling = false;
     return;
   }

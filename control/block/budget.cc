@@ -78,8 +78,7 @@ int64_t hard_mark(const Header *h, int64_t counted) {
   if (hard <= 0) return kFar;
   int64_t mark = hard - load(h->overhead_bytes) + 1;
   if (counted < mark) return mark;
-  // Past the reserve every allocation is looked at: what put the count there is about to be taken back.
-  return counted < mark + kEmergencyBytes ? mark + kEmergencyBytes : counted + 1;
+  return mark + kEmergencyBytes;
 }
 
 Marks marks_around(const Header *h, uint32_t level, int64_t counted) {
@@ -179,7 +178,9 @@ void withdraw_all(const Block &block) {
 
 void distribute(const Block &block, const Totals &totals) {
   Marks marks = marks_around(block.header, block_level(block.header), totals.counted());
-  int64_t growth = share_of(marks.up >= kFar / 2 ? kFar : at_least_zero(marks.up - 1 - totals.counted()), totals.shards);
+  int64_t room = marks.up >= kFar / 2 ? kFar : marks.up - 1 - totals.counted();
+  // Past the hard limit's reserve: what put the count there is about to be taken back, and not to be had again.
+  int64_t growth = room < 0 ? room : share_of(room, totals.shards);
   int64_t shrinkage = share_of(marks.down <= -kFar / 2 ? kFar : at_least_zero(totals.counted() - marks.down), totals.shards);
   int64_t step = peak_step_bytes(totals.shards);
   for_each_shard(block, [&](Process *p, Shard &s, bool owned) {
@@ -227,6 +228,8 @@ void evaluate_locked(const Block &block) {
   MEMBUDGET_YIELD_POINT();
   distribute(block, totals);
   __atomic_store_n(&block.header->allowance_sequence, sequence + 1, __ATOMIC_SEQ_CST);
+  // Stopped for so long that another took the lock: what was handed out here may be from before what it did.
+  if (!lock_is_own(block.header)) budget_request_attention(block, nullptr);
 }
 
 // What the group's counted bytes can be at most and at least, seen from a shard that stands at its net.

@@ -63,6 +63,10 @@ BlockLock::BlockLock(Header *header)
   if (!try_take(&header_->lock, 0, self_)) take_slow(&header_->lock, self_);
 }
 
+bool lock_is_own(const Header *h) {
+  return (__atomic_load_n(&h->lock, __ATOMIC_ACQUIRE) & ~kWaiters) == (static_cast<uint32_t>(syscall(SYS_gettid)) & ~kWaiters);
+}
+
 BlockLock::~BlockLock() {
   uint32_t held = self_;
   if (__atomic_compare_exchange_n(&header_->lock, &held, 0u, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) return;

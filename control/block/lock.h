@@ -22,4 +22,7 @@ class BlockLock {
   uint32_t self_;
 };
 
+// Whether the calling thread still holds the lock that it took: another may have taken it from a stopped one.
+bool lock_is_own(const Header *);
+
 }  // namespace membudget

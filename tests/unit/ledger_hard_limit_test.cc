@@ -81,34 +81,5 @@ TEST(LedgerHardLimit, TheReserveEnds) {
 }
 
 // With threads: what was granted and not freed never exceeds it.
-TEST(LedgerHardLimit, HoldsForManyThreads) {
-  for (int64_t size : {4096, 20'000}) {
-    unit::in_child([=] {
-      StartedLedger ledger({});
-      set_hard_limit(ledger, 0);
-      const int64_t most = size <= kSmallRequest ? kHard + kEmergencyBytes : kHard;
-      std::atomic<int64_t> granted{0};
-      std::vector<std::thread> threads;
-      for (int i = 0; i < 4; ++i) {
-        threads.emplace_back([&, i] {
-          std::mt19937_64 random(static_cast<uint64_t>(i));
-          for (int j = 0; j < unit::scaled(40'000); ++j) {
-            auto bytes = static_cast<int64_t>(1 + random() % static_cast<uint64_t>(size));
-            if (size > kSmallRequest) bytes = size;
-            if (random() % 4 == 0) {
-              if (granted.fetch_sub(bytes) < bytes) granted += bytes;
-              else unit::freed(static_cast<size_t>(bytes));
-            } else if (unit::request(static_cast<size_t>(bytes))) {
-              EXPECT_LE(granted += bytes, most);
-            }
-          }
-        });
-      }
-      for (std::thread &thread : threads) thread.join();
-      EXPECT_EQ(ledger.live(), granted);
-    });
-  }
-}
-
 }  // namespace
 }  // namespace membudget
