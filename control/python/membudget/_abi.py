@@ -121,6 +121,8 @@ class Header(ctypes.Structure):
         ("peak_error_bytes", c_int64),
         ("uncounted_processes", c_uint64),
         ("last_reap_ns", c_int64),
+        ("allowance_sequence", c_uint32),
+        ("reserved_word", c_uint32),
     ]
 
 
