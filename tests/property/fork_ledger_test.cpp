@@ -112,9 +112,9 @@ void run_round(const Reference &reference, uint64_t *random) {
   }
   check_live(reference, "the parent beside its children");
   CHECK_EQ(group_live_bytes(), reference.live_bytes() + beyond);
+  for (Child &child : children) close(child.hears);  // all of them: later children hold the earlier ones' ends
   for (Child &child : children) {
     int status = -1;
-    close(child.hears);
     waitpid(child.pid, &status, 0);
     CHECK_EQ(status, 0);
     close(child.says);
