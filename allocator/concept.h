@@ -15,11 +15,13 @@ namespace membudget {
 //   usable_size(block)          what malloc_usable_size returns; not NULL; the same until resize or release
 //   good_size(bytes)            what usable_size will say of a block gotten for so many bytes, or a little more
 //   finds_size                  has size_found(block): the usable size of a block of its own, or 0 when it takes
-//                               more to know it (takes any address, NULL and other allocators' blocks too).
-//                               For requests up to small_bytes: small_units(bytes) is what allocate_small(bytes)
-//                               will give, in units of unit_bytes, if has_units(block, units) says so of the
-//                               block; any other block's size goes through note_size(block, usable) before it
-//                               is asked for
+//                               more to know it (takes NULL, and blocks that it does not own)
+//   foretells_size              finds sizes by the page that a block is in: units_of(bytes) is what allocate(bytes)
+//                               and zeroed(bytes) will give, in units of unit_bytes, if has_units(block, units)
+//                               says so of the block, which may be NULL; any other block's size goes through
+//                               note_size(block, usable) before size_found is asked for it. A block that resize
+//                               leaves in place keeps its size. small_units and allocate_small: the same, faster,
+//                               for requests up to small_bytes
 //   owns(block)                 false for a block that start-up handed out before this allocator was there
 //   trim()                      hands free memory back to the kernel
 //   counts_itself               keeps allocated_total() and freed_total() for the calling thread: the sums
@@ -38,6 +40,7 @@ concept Allocator = requires(void *block, const void *seen, size_t bytes) {
   { A::trim() } -> std::same_as<void>;
   { A::counts_itself } -> std::convertible_to<bool>;
   { A::finds_size } -> std::convertible_to<bool>;
+  { A::foretells_size } -> std::convertible_to<bool>;
   { A::name } -> std::convertible_to<const char *>;
 };
 

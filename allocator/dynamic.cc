@@ -12,6 +12,7 @@ namespace membudget {
 DynamicCalls dynamic_calls;
 bool dynamic_sizes_known;
 uint16_t dynamic_small_units[kSmallBytes + 1];
+uint16_t dynamic_medium_units[kMediumBytes / kMediumStep + 1];
 
 namespace {
 
@@ -70,7 +71,7 @@ bool open_library(const char *path, const char *advice, Finder *finder, char *wh
 // Whether what the allocator says about sizes is what it does, by samples.
 bool says_true_sizes(const DynamicCalls &calls) {
   if (!calls.good_size) return false;
-  constexpr size_t kSamples[] = {1, 17, 48, 200, 1000};
+  constexpr size_t kSamples[] = {1, 17, 48, 200, 1000, 1025, 5000, 20000};
   for (size_t bytes : kSamples) {
     void *block = calls.malloc(bytes);
     bool same = block && calls.usable_size(block) == calls.good_size(bytes);
@@ -80,11 +81,19 @@ bool says_true_sizes(const DynamicCalls &calls) {
   return true;
 }
 
-void learn_small_sizes(const DynamicCalls &calls) {
+uint16_t units(size_t usable) {
+  bool fits = usable % 8 == 0 && usable / 8 < MimallocSizes::kNever;
+  return fits ? static_cast<uint16_t>(usable / 8) : MimallocSizes::kNever;
+}
+
+void learn_sizes(const DynamicCalls &calls) {
   bool is_known = says_true_sizes(calls);
-  for (size_t bytes = 0; bytes <= kSmallBytes; ++bytes) {
-    size_t usable = is_known && bytes > 0 ? calls.good_size(bytes) : 1;
-    dynamic_small_units[bytes] = usable % 8 == 0 ? static_cast<uint16_t>(usable / 8) : MimallocSizes::kNever;
+  dynamic_small_units[0] = MimallocSizes::kNever;
+  for (size_t bytes = 1; bytes <= kSmallBytes; ++bytes)
+    dynamic_small_units[bytes] = is_known ? units(calls.good_size(bytes)) : MimallocSizes::kNever;
+  for (size_t bytes = 0; bytes <= kMediumBytes; bytes += kMediumStep) {
+    bool is_one_class = is_known && bytes > kSmallBytes && calls.good_size(bytes) == calls.good_size(bytes - kMediumStep + 1);
+    dynamic_medium_units[bytes / kMediumStep] = is_one_class ? units(calls.good_size(bytes)) : MimallocSizes::kNever;
   }
 }
 
@@ -115,7 +124,7 @@ bool accept(const Finder &finder, DynamicCalls calls, const char *path, char *wh
   calls.handle = finder.handle;
   ElfW(Addr) base = finder.base;
   dl_iterate_phdr(note_range, &base);
-  learn_small_sizes(calls);
+  learn_sizes(calls);
   dynamic_calls = calls;
   return true;
 }

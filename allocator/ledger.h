@@ -45,6 +45,21 @@ inline void add(int64_t *word, int64_t bytes) {
 }
 inline void add(uint64_t *word, int64_t count) { add(reinterpret_cast<int64_t *>(word), count); }
 
+// Whether a count has passed its trigger, which another thread may set. (Written out on x86: compilers take an
+// instruction more for an atomic load that is compared.)
+[[nodiscard]] inline bool passes(int64_t now, const int64_t *trigger) {
+#if defined(__x86_64__) && !defined(MEMBUDGET_PORTABLE_ADD)
+  bool is_passed;
+  __asm__ volatile("cmpq %2, %1" : "=@ccg"(is_passed) : "r"(now), "m"(*trigger));
+  return __builtin_expect(is_passed, 0);
+#else
+  return __builtin_expect(now > __atomic_load_n(trigger, __ATOMIC_RELAXED), 0);
+#endif
+}
+[[nodiscard]] inline bool passes(const int64_t *count, const int64_t *trigger) {
+  return passes(__atomic_load_n(count, __ATOMIC_RELAXED), trigger);
+}
+
 // Count a block of `bytes` usable bytes handed out, or taken back. Safe in any thread, at any time, in signal
 // handlers. True: the trigger is met, and the caller goes to settle_allocated() or settle_freed() with the
 // same bytes before it returns (kept apart so that the hot path has nothing to save over a call).
@@ -54,8 +69,7 @@ inline void add(uint64_t *word, int64_t count) { add(reinterpret_cast<int64_t *>
   add(&s->allocations, 1);
   __atomic_signal_fence(__ATOMIC_SEQ_CST);
   MEMBUDGET_YIELD_POINT();
-  return __builtin_expect(__atomic_load_n(&s->allocated_bytes, __ATOMIC_RELAXED) >
-                              __atomic_load_n(&s->allocated_trigger, __ATOMIC_RELAXED), 0);
+  return passes(&s->allocated_bytes, &s->allocated_trigger);
 }
 
 [[nodiscard]] inline bool freed(size_t bytes) {
@@ -64,8 +78,7 @@ inline void add(uint64_t *word, int64_t count) { add(reinterpret_cast<int64_t *>
   add(&s->frees, 1);
   __atomic_signal_fence(__ATOMIC_SEQ_CST);
   MEMBUDGET_YIELD_POINT();
-  return __builtin_expect(__atomic_load_n(&s->freed_bytes, __ATOMIC_RELAXED) >
-                              __atomic_load_n(&s->freed_trigger, __ATOMIC_RELAXED), 0);
+  return passes(&s->freed_bytes, &s->freed_trigger);
 }
 
 // The same for an allocator that counts by itself: `total` is its count for this thread, ever.
@@ -76,7 +89,7 @@ inline void add(uint64_t *word, int64_t count) { add(reinterpret_cast<int64_t *>
   add(&s->allocations, 1);
   __atomic_signal_fence(__ATOMIC_SEQ_CST);
   MEMBUDGET_YIELD_POINT();
-  return __builtin_expect(now > __atomic_load_n(&s->allocated_trigger, __ATOMIC_RELAXED), 0);
+  return passes(now, &s->allocated_trigger);
 }
 
 [[nodiscard]] inline bool freed_total(uint64_t total) {
@@ -86,7 +99,7 @@ inline void add(uint64_t *word, int64_t count) { add(reinterpret_cast<int64_t *>
   add(&s->frees, 1);
   __atomic_signal_fence(__ATOMIC_SEQ_CST);
   MEMBUDGET_YIELD_POINT();
-  return __builtin_expect(now > __atomic_load_n(&s->freed_trigger, __ATOMIC_RELAXED), 0);
+  return passes(now, &s->freed_trigger);
 }
 
 // The slow paths; `bytes` means nothing with an allocator that counts by itself. They keep errno. Cost: from

@@ -26,7 +26,7 @@ namespace membudget {
 struct Ptmalloc {
   static constexpr const char *name = "ptmalloc";
   static constexpr bool counts_itself = false;
-  static constexpr bool finds_size = false;
+  static constexpr bool finds_size = true, foretells_size = false;
 
   static void *allocate(size_t bytes) { return __libc_malloc(bytes); }
   static void *zeroed(size_t bytes) { return __libc_calloc(1, bytes); }
@@ -41,6 +41,14 @@ struct Ptmalloc {
   static size_t usable_size(const void *block) {
     size_t word = static_cast<const size_t *>(block)[-1];
     return (word & ~size_t{7}) - sizeof(size_t) - ((word & 2) << 2);
+  }
+  static size_t size_found(const void *block) {
+    if (!block) return 0;
+    size_t word = static_cast<const size_t *>(block)[-1];
+    if (__builtin_expect(word & 2, 0)) return 0;
+    size_t bytes = (word & ~size_t{7}) - sizeof(size_t);
+    if (bytes == 0) __builtin_unreachable();  // the smallest chunk has 24: spares the caller's check
+    return bytes;
   }
   static_assert(sizeof(size_t) == 8, "the mapped flag is shifted to one word's size");
 
@@ -65,6 +73,7 @@ static_assert(Allocator<Ptmalloc>);
 // The same, for blocks that may still be the early arena's: where another allocator was wanted.
 struct PtmallocAfterEarly : Ptmalloc {
   static bool owns(const void *block) { return !EarlyArena::owns(block); }
+  static size_t size_found(const void *block) { return owns(block) ? Ptmalloc::size_found(block) : 0; }
 };
 static_assert(Allocator<PtmallocAfterEarly>);
 

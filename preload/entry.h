@@ -29,14 +29,10 @@ struct Uncounted {
 template <Allocator A, typename Count>
 struct Entry {
   static void *malloc(size_t bytes) {
-    if constexpr (Count::counts && A::finds_size) {
+    if constexpr (Count::counts && A::foretells_size) {
       if (__builtin_expect(bytes > A::small_bytes, 0)) return malloc_large(bytes);
       unsigned units = A::small_units(bytes);
-      void *block = A::allocate_small(bytes);
-      if (__builtin_expect(!A::has_units(block, units), 0)) return handed_out_slow(block);
-      size_t usable = units * A::unit_bytes;
-      if (ledger::allocated(usable)) return settle_and_return(block, usable);
-      return block;
+      return handed_out_as(units, A::allocate_small(bytes));
     } else {
       if (!fits(bytes)) return out_of_memory();
       return handed_out(A::allocate(bytes));
@@ -59,19 +55,28 @@ struct Entry {
     size_t total;
     if (__builtin_mul_overflow(count, bytes, &total)) return out_of_memory();
     if (!fits(total)) return out_of_memory();
-    return handed_out(A::zeroed(total));
+    if constexpr (Count::counts && A::foretells_size) {
+      unsigned units = A::units_of(total);
+      return handed_out_as(units, A::zeroed(total));
+    } else {
+      return handed_out(A::zeroed(total));
+    }
   }
 
   // realloc(NULL, n) is malloc(n); realloc(p, 0) frees p and gives NULL; a failure leaves p as it was.
   static void *realloc(void *block, size_t bytes) {
-    if (!block) return malloc(bytes);
-    if (bytes == 0) return free(block), nullptr;
-    if (__builtin_expect(!A::owns(block), 0)) return move_from_early(block, bytes);
-    size_t old = Count::is_limited || (Count::counts && !A::counts_itself) ? A::usable_size(block) : 0;
+    if (__builtin_expect(!block, 0)) return malloc(bytes);
+    if (__builtin_expect(bytes == 0, 0)) return free(block), nullptr;
+    size_t old = 0, found = 0;
+    if constexpr (Count::counts && A::finds_size) old = found = A::size_found(block);
+    if (__builtin_expect(old == 0, !A::finds_size)) {
+      if (__builtin_expect(!A::owns(block), 0)) return move_from_early(block, bytes);
+      if (Count::is_limited || (Count::counts && !A::counts_itself)) old = A::usable_size(block);
+    }
     if (Count::is_limited && bytes > old && !fits(A::good_size(bytes) - old)) return out_of_memory();
     void *grown = A::resize(block, bytes);
     if (__builtin_expect(grown == nullptr, 0)) return out_of_memory();
-    if constexpr (Count::counts) count_moved(grown, old);
+    if constexpr (Count::counts) count_moved(grown, old, grown == block ? found : 0);
     return grown;
   }
 
@@ -140,31 +145,63 @@ struct Entry {
     return nullptr;
   }
 
+  // Counts a block that has the foretold size, unless its page says otherwise.
+  __attribute__((always_inline)) static void *handed_out_as(unsigned units, void *block) {
+    if (__builtin_expect(!A::has_units(block, units), 0)) return handed_out_slow(block);
+    size_t usable = units * A::unit_bytes;
+    if (ledger::allocated(usable)) return settle_and_return(block, usable);
+    return block;
+  }
+
   static void *handed_out(void *block) {
     if (__builtin_expect(block == nullptr, 0)) return out_of_memory();
     if constexpr (Count::counts && A::counts_itself) {
       if (ledger::allocated_total(A::allocated_total())) return settle_and_return(block, A::usable_size(block));
-    } else if constexpr (Count::counts) {
-      size_t bytes = A::usable_size(block);
-      if constexpr (A::finds_size) A::note_size(block, bytes);
+    } else if constexpr (Count::counts && A::finds_size && !A::foretells_size) {
+      size_t bytes = A::size_found(block);
+      if (__builtin_expect(bytes == 0, 0)) return handed_out_slow(block);
       if (ledger::allocated(bytes)) return settle_and_return(block, bytes);
+    } else if constexpr (Count::counts) {
+      return count_new(block);
     }
     return block;
   }
-  __attribute__((noinline)) static void *handed_out_slow(void *block) { return handed_out(block); }
+  __attribute__((noinline)) static void *handed_out_slow(void *block) {
+    return block ? count_new(block) : out_of_memory();
+  }
+  static void *count_new(void *block) {
+    size_t bytes = size_of_new(block);
+    if (ledger::allocated(bytes)) return settle_and_return(block, bytes);
+    return block;
+  }
   __attribute__((noinline)) static void *malloc_large(size_t bytes) {
-    return fits(bytes) ? handed_out(A::allocate(bytes)) : out_of_memory();
+    if (!fits(bytes)) return out_of_memory();
+    unsigned units = A::units_of(bytes);
+    return handed_out_as(units, A::allocate(bytes));
   }
 
-  // The old block is gone: what was let through before the move stays.
-  static void count_moved(void *grown, size_t old_bytes) {
+  // The usable size of a block of which nothing is known yet.
+  static size_t size_of_new(void *block) {
+    if constexpr (A::foretells_size) {
+      size_t bytes = A::usable_size(block);
+      A::note_size(block, bytes);
+      return bytes;
+    } else {
+      size_t bytes = 0;
+      if constexpr (A::finds_size) bytes = A::size_found(block);
+      return __builtin_expect(bytes == 0, !A::finds_size) ? A::usable_size(block) : bytes;
+    }
+  }
+
+  // The old block is gone: what was let through before the move stays. `found`: the size that the block had and,
+  // where blocks of a page are of one size, still has, because it stayed where it was; 0 when that is unknown.
+  static void count_moved(void *grown, size_t old_bytes, size_t found) {
     if constexpr (A::counts_itself) {
       if (ledger::freed_total(A::freed_total())) ledger::settle_freed(0);
       if (ledger::allocated_total(A::allocated_total())) ledger::settle_allocated(0);
     } else {
       if (ledger::freed(old_bytes)) ledger::settle_freed(old_bytes);
-      size_t bytes = A::usable_size(grown);
-      if constexpr (A::finds_size) A::note_size(grown, bytes);
+      size_t bytes = A::foretells_size && found ? found : size_of_new(grown);
       if (ledger::allocated(bytes)) ledger::settle_allocated(bytes);
     }
   }

@@ -3,6 +3,7 @@
 
 #include "allocator/ledger.h"
 #include "control/block/machine.h"
+#include "preload/interface.h"
 #include "preload/startup.h"
 #include "preload/trim.h"
 
@@ -17,6 +18,23 @@ MEMBUDGET_EXPORT void *membudget_preload_block() {
 MEMBUDGET_EXPORT void *membudget_preload_process() {
   return membudget::startup_counts() ? membudget::ledger::binding().process : nullptr;
 }
+
+namespace membudget {
+namespace {
+const uint32_t no_level = MEMBUDGET_NONE;
+const uint32_t *level_word = &no_level;
+}  // namespace
+
+void interface_follow() {
+  const uint32_t *word = startup_counts() ? &ledger::binding().block.header->level_word : &no_level;
+  __atomic_store_n(&level_word, word, __ATOMIC_RELEASE);
+}
+
+}  // namespace membudget
+
+// Where the address of the group's level word is kept, for ever; a word that says MEMBUDGET_NONE when the process
+// is not counted. Another one after a fork, perhaps.
+MEMBUDGET_EXPORT const uint32_t *const *membudget_preload_level_word() { return &membudget::level_word; }
 
 // Sets the group's limit in bytes, 0 for none. 0 or -errno.
 MEMBUDGET_EXPORT int membudget_preload_set_limit(int64_t bytes) {

@@ -11,6 +11,7 @@
 #include "allocator/ledger.h"
 #include "control/block/machine.h"
 #include "control/block/system.h"
+#include "preload/interface.h"
 #include "preload/mapping.h"
 #include "preload/startup.h"
 
@@ -168,6 +169,7 @@ void membership_after_fork_in_child() {
   }
   ledger::after_fork_in_child(child.process ? child.block : parent.block, child.process, !child.created);
   if (child.created) set_limits(child.block, startup_settings());
+  interface_follow();
 }
 
 Membership membership_begin(Settings *settings) {
@@ -185,6 +187,7 @@ Membership membership_begin(Settings *settings) {
 void membership_settle(const Membership &membership, const Settings &settings) {
   describe(membership.process, settings);
   if (membership.created) set_limits(membership.block, settings);
+  interface_follow();
   pthread_atfork(membership_before_fork, [] { membership_after_fork_in_parent(true); }, membership_after_fork_in_child);
   if (!getenv("MEMBUDGET_NAME")) setenv("MEMBUDGET_NAME", settings.name, 0);
 }

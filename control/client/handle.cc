@@ -14,10 +14,11 @@ struct Preload {
   void *(*process)() = nullptr;
   int (*set_limit)(int64_t) = nullptr;
   int64_t (*trim)() = nullptr;
+  const uint32_t *const *(*level_word)() = nullptr;
 };
 
 Preload preload;
-Handle self_handle{{}, nullptr, 0, 0, true};
+constinit Handle self_handle{};
 
 template <typename Function>
 void look_up(Function *out, const char *symbol) {
@@ -29,6 +30,9 @@ __attribute__((constructor)) void look_up_preload() {
   look_up(&preload.process, "membudget_preload_process");
   look_up(&preload.set_limit, "membudget_preload_set_limit");
   look_up(&preload.trim, "membudget_preload_trim");
+  look_up(&preload.level_word, "membudget_preload_level_word");
+  self_handle.is_self = true;
+  self_handle.level_word = preload.level_word ? preload.level_word() : nullptr;
 }
 
 Header *preload_header() { return preload.block ? static_cast<Header *>(preload.block()) : nullptr; }
@@ -73,8 +77,12 @@ const Header *header_of(const membudget_t *budget) {
 membudget_t *handle_create(const Block &block, Process *process) {
   auto *handle = static_cast<Handle *>(calloc(1, sizeof(Handle)));
   if (!handle) return nullptr;
-  *handle = {block, process, process ? process->pid : 0, process ? process->start_time : 0, false};
-  return reinterpret_cast<membudget_t *>(handle);
+  handle->block = block;
+  handle->process = process;
+  if (process) handle->pid = process->pid, handle->start_time = process->start_time;
+  handle->own_level_word = &block.header->level_word;
+  handle->level_word = &handle->own_level_word;
+  return handle;
 }
 
 bool slot_is_taken(const Process *p) {
@@ -104,12 +112,12 @@ bool target_is_alive(const membudget_t *budget) {
 using namespace membudget::client;
 
 membudget_t *membudget_self(void) {
-  return preload_is_there() ? reinterpret_cast<membudget_t *>(&self_handle) : nullptr;
+  return preload_is_there() && self_handle.level_word ? &self_handle : nullptr;
 }
 
 void membudget_close(membudget_t *budget) {
   if (!budget || handle_of(budget)->is_self) return;
-  auto *handle = reinterpret_cast<Handle *>(budget);
+  auto *handle = static_cast<Handle *>(budget);
   int saved_errno = errno;
   block_close(&handle->block);
   free(handle);

@@ -16,8 +16,9 @@
 namespace membudget::client {
 
 // What a handle stands for. A process is known by pid and start time: its slot may get another user.
-struct Handle {
+struct Handle : ::membudget_handle {
   Block block;                 // unused for self: see view()
+  const uint32_t *own_level_word = nullptr;  // what level_word points to; the preloaded library's for self
   Process *process = nullptr;  // NULL: the whole group
   int32_t pid = 0;
   uint64_t start_time = 0;
@@ -36,7 +37,7 @@ View view_of(const membudget_t *);
 // The group's header only, also when the process is gone; NULL when there is none. [signal-safe]
 const Header *header_of(const membudget_t *);
 
-inline const Handle *handle_of(const membudget_t *budget) { return reinterpret_cast<const Handle *>(budget); }
+inline const Handle *handle_of(const membudget_t *budget) { return static_cast<const Handle *>(budget); }
 
 // A handle on the heap; NULL when there is no memory. `process` NULL for a group.
 membudget_t *handle_create(const Block &, Process *process);

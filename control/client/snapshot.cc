@@ -128,8 +128,7 @@ void snapshot_process(const Block &block, const Process *p, const Sums &sums, Sn
 using namespace membudget::client;
 
 uint32_t membudget_level(const membudget_t *budget) {
-  const membudget::Header *h = header_of(budget);
-  return h ? membudget::block_level(h) : MEMBUDGET_NONE;
+  return budget ? __atomic_load_n(*budget->level_word, __ATOMIC_ACQUIRE) & 0xffu : MEMBUDGET_NONE;
 }
 
 int64_t membudget_live_bytes(const membudget_t *budget) {
