@@ -7,7 +7,7 @@ namespace membudget::ledger {
 
 // Its triggers are met by whatever is added: values wrap long before they get there.
 Shard nobody = {0, 0, 0, 0, kPoison, kPoison, 0, 0};
-__attribute__((tls_model("initial-exec"))) __thread ThreadState thread = {&nobody, 0, 0, 0, 0, 0, 4 << 10, false, false, false};
+__attribute__((tls_model("initial-exec"))) __thread ThreadState thread = {&nobody, 0, 0, 0, INT64_MAX, 0, 0, 4 << 10, false, false, false, false};
 
 namespace {
 
@@ -98,18 +98,26 @@ void withdraw_own(Shard *s) {
 void note_peak(Shard *s) {
   PeakRoom room = budget_note_peaks(bound.block, bound.process);
   int64_t share = room.shards <= 1 ? room.bytes : room.bytes / (2 * static_cast<int64_t>(room.shards));
-  thread.peak_net_bytes = shard_net(*s) + (share > 0 ? share : 0) + peak_step_bytes(room.shards);
+  int64_t net = shard_net(*s);
+  thread.is_near_mark = room.is_near_mark;
+  thread.peak_net_bytes = net + (share > 0 ? share : 0) + (room.is_near_mark ? 0 : peak_step_bytes(room.shards));
+  thread.peak_reached_net_bytes = room.shards <= 1 ? net + room.bytes : INT64_MAX;
 }
 
 // How many bytes the thread may allocate until it looks again whether a peak is to be noted. The trigger knows
-// what was allocated, not what stays: a thread that grows looks often, one that only turns over seldom.
+// what was allocated, not what stays: a thread that grows looks often (near a mark, at each new peak), one that only
+// turns over seldom.
 int64_t stride_after(const Shard &s, int64_t net) {
   constexpr int64_t kShortest = 4 << 10;
   int64_t grown = net - thread.last_net_bytes, allocated = s.allocated_bytes - thread.last_allocated_bytes;
   thread.last_net_bytes = net;
   thread.last_allocated_bytes = s.allocated_bytes;
-  if (2 * grown >= allocated) thread.stride_bytes = kShortest;
-  else if (thread.stride_bytes < kLongestStride) thread.stride_bytes *= 2;
+  if (2 * grown >= allocated) {
+    thread.stride_bytes = kShortest;
+    if (thread.is_near_mark) return 0;
+  } else if (thread.stride_bytes < kLongestStride) {
+    thread.stride_bytes *= 2;
+  }
   return thread.stride_bytes;
 }
 
@@ -123,10 +131,12 @@ bool rearm_own(Shard *s) {
   int64_t ceiling = __atomic_load_n(&s->ceiling_bytes, __ATOMIC_ACQUIRE);
   int64_t floor = __atomic_load_n(&s->floor_bytes, __ATOMIC_ACQUIRE);
   MEMBUDGET_YIELD_POINT();
-  if (net >= thread.peak_net_bytes) note_peak(s);
+  if (net >= thread.peak_net_bytes || net > thread.peak_reached_net_bytes) note_peak(s);
   int64_t stride = stride_after(*s, net), until = thread.peak_net_bytes;
   if (until < net + stride) until = net + stride;
   if (until > ceiling) until = ceiling;
+  if (until > thread.peak_reached_net_bytes)
+    budget_note_peak_slack(bound.block, bound.process, until - thread.peak_reached_net_bytes);
   rearm(&s->allocated_trigger, s->freed_bytes + until);
   rearm(&s->freed_trigger, floor <= -kFar / 2 ? INT64_MAX : s->allocated_bytes - floor);
   __atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -162,6 +172,7 @@ void settle(Shard *s) {
       thread.peak_net_bytes = 0;  // what it was computed from may have changed
       budget_attend(bound.block, bound.process, s);
       answer_requests();
+      if (within_allowance(*s)) rearm_own(s);
     }
     if (!trigger_is_met(*s)) return;
   }
@@ -182,7 +193,7 @@ __attribute__((noinline, cold)) void settle_slow(const Change &change) {
     thread.is_settling = true;
     if (thread.is_torn_down || !adopt()) attend_shared();
     answer_requests();
-    if (thread.shard != &nobody && trigger_is_met(*thread.shard)) settle(thread.shard);  // what the start of a thread allocates
+    if (thread.shard != &nobody) settle(thread.shard);
     thread.is_settling = false;
     return;
   }

@@ -15,10 +15,12 @@ int64_t at_least_zero(int64_t bytes) { return bytes > 0 ? bytes : 0; }
 int64_t largest(int64_t a, int64_t b) { return a > b ? a : b; }
 int64_t smallest(int64_t a, int64_t b) { return a < b ? a : b; }
 
-void raise_to(int64_t &peak, int64_t bytes) {
-  int64_t seen = load(peak);
-  while (bytes > seen && !__atomic_compare_exchange_n(&peak, &seen, bytes, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-  }
+// By how much.
+int64_t raise_to(int64_t &word, int64_t bytes) {
+  int64_t seen = load(word);
+  while (bytes > seen)
+    if (__atomic_compare_exchange_n(&word, &seen, bytes, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) return bytes - seen;
+  return 0;
 }
 
 bool is_counted(const Process *p) { return __atomic_load_n(&p->state, __ATOMIC_ACQUIRE) == MEMBUDGET_PROCESS_LIVE; }
@@ -92,6 +94,13 @@ Marks marks_around(const Header *h, uint32_t level, int64_t counted) {
   return marks;
 }
 
+bool is_near_mark(const Header *h, int64_t counted) {
+  int64_t limit = mark_of(h, MEMBUDGET_CRITICAL);
+  if (limit == kFar) return false;
+  if (counted >= limit) return counted - limit <= kNearAboveLimit;
+  return marks_around(h, block_level(h), counted).up - counted <= kNearBelowMark;
+}
+
 void set_level(const Block &block, uint32_t level, const Totals &totals) {
   Header *h = block.header;
   uint32_t word = __atomic_load_n(&h->level_word, __ATOMIC_RELAXED);
@@ -138,16 +147,16 @@ int64_t share_of(int64_t room, uint32_t shards) {
   return shards <= 1 ? room : room / (2 * static_cast<int64_t>(shards));
 }
 
-void note_error(int64_t &error_bytes, uint32_t shards) {
-  int64_t error = largest(peak_step_bytes(shards), kLongestStride) * largest(shards, 1);
-  store(error_bytes, largest(load(error_bytes), error));
+// The true peak was at most `error` above the recorded one; one error stands for both peaks.
+void note_two_peaks(int64_t &peak_live, int64_t live, int64_t &peak_counted, int64_t counted, int64_t &error, uint32_t shards) {
+  int64_t raised = smallest(raise_to(peak_live, live), raise_to(peak_counted, counted));
+  if (shards > 1) raise_to(error, largest(peak_step_bytes(shards), kLongestStride) * shards);
+  else if (raised > 0) store(error, at_least_zero(load(error) - raised));
 }
 
 void note_peaks(const Block &block, const Totals &totals) {
   Header *h = block.header;
-  raise_to(h->peak_live_bytes, totals.live);
-  raise_to(h->peak_counted_bytes, totals.counted());
-  note_error(h->peak_error_bytes, totals.shards);
+  note_two_peaks(h->peak_live_bytes, totals.live, h->peak_counted_bytes, totals.counted(), h->peak_error_bytes, totals.shards);
 }
 
 // A sum that the live bytes really reached during the call: what came in before what went out.
@@ -160,9 +169,7 @@ int64_t live_bytes_reached(const Process *p) {
 }
 
 void note_process_peaks(Process *p, int64_t live, uint32_t shards) {
-  raise_to(p->peak_live_bytes, live);
-  raise_to(p->peak_counted_bytes, live + process_mapped_bytes(p));
-  note_error(p->peak_error_bytes, shards);
+  note_two_peaks(p->peak_live_bytes, live, p->peak_counted_bytes, live + process_mapped_bytes(p), p->peak_error_bytes, shards);
 }
 
 void withdraw_all(const Block &block) {
@@ -334,7 +341,12 @@ PeakRoom budget_note_peaks(const Block &block, Process *self) {
   room = smallest(room, load(self->peak_counted_bytes) - live - process_mapped_bytes(self));
   room = smallest(room, load(block.header->peak_live_bytes) - totals.live);
   room = smallest(room, load(block.header->peak_counted_bytes) - totals.counted());
-  return {room, totals.shards};
+  return {room, totals.shards, totals.shards <= 1 && is_near_mark(block.header, totals.counted())};
+}
+
+void budget_note_peak_slack(const Block &block, Process *self, int64_t bytes) {
+  raise_to(block.header->peak_error_bytes, bytes);
+  raise_to(self->peak_error_bytes, bytes);
 }
 
 // Members that died without a word are looked for now and then, so that their bytes leave the total even

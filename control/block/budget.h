@@ -49,19 +49,25 @@ Totals group_totals(const Block &);
 inline uint32_t block_level(const Header *h) { return __atomic_load_n(&h->level_word, __ATOMIC_ACQUIRE) & 0xffu; }
 
 // How many bytes a thread may allocate at the most, whatever it frees, before it looks whether a peak is to be
-// noted; and how far it may grow, with so many threads counting. A recorded peak is too low by at most the larger
-// of the two for each thread.
+// noted; and how far it may grow, with so many threads counting. With several threads a recorded peak is too low
+// by at most the larger of the two for each; with one, by what the thread has really been let grow past it.
 constexpr int64_t kLongestStride = 64 << 10;
 int64_t peak_step_bytes(uint32_t shards);
 
-// How far the sums stand below the peaks, and how many threads count.
+// How far the sums stand below the peaks, how many threads count, and whether a single thread is so near a mark
+// that its peaks are to be noted to the byte: close below any, or having just crossed the limit.
 struct PeakRoom {
   int64_t bytes;
   uint32_t shards;
+  bool is_near_mark;
 };
+constexpr int64_t kNearBelowMark = 4 << 10, kNearAboveLimit = 64 << 10;
 
 // Notes the peaks of the process and of its group, as the sums stand now. Lock-free.
 PeakRoom budget_note_peaks(const Block &, Process *);
+
+// The process's only thread may grow past the recorded peaks by so many bytes before it looks again.
+void budget_note_peak_slack(const Block &, Process *, int64_t bytes);
 
 // For the owner of a shard that met its trigger, or with no shard for a change to what all threads share
 // (shard 0, mapped bytes): hands out an allowance from what nobody has, or withdraws all of them, brings

@@ -143,6 +143,25 @@ TEST(LedgerExact, PeakErrorIsBounded) {
   });
 }
 
+// Grows to `most` by blocks of 100 bytes, frees half of it, and looks what is known of the peak.
+void expect_exact_peak(int64_t most) {
+  unit::in_child([=] {
+    StartedLedger ledger(kMarks);
+    int64_t live = 0;
+    while (live + 100 <= most) unit::allocated(100), live += 100;
+    for (int64_t i = 0; i < live / 200; ++i) unit::freed(100);
+    for (int i = 0; i < 20; ++i) unit::allocated(100);
+    EXPECT_EQ(ledger.process->peak_live_bytes, live);
+    EXPECT_EQ(ledger.process->peak_error_bytes, 0);
+    EXPECT_EQ(ledger.block.header()->peak_counted_bytes, live);
+    EXPECT_EQ(ledger.block.header()->peak_error_bytes, 0);
+  });
+}
+
+TEST(LedgerExact, PeakJustBelowTheLimitIsExact) { expect_exact_peak(kLimit - 2000); }
+TEST(LedgerExact, PeakAtTheCrossingIsExact) { expect_exact_peak(kLimit + 99); }
+TEST(LedgerExact, PeakJustPastTheLimitIsExact) { expect_exact_peak(kLimit + 30'000); }
+
 TEST(LedgerExact, KeepsErrno) {
   unit::in_child([] {
     StartedLedger ledger(kMarks);

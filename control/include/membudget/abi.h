@@ -23,7 +23,9 @@
  *   - a process is alive if its `state` is MEMBUDGET_PROCESS_LIVE and a process `pid` with that
  *     `start_time` exists (field 22 of /proc/PID/stat): pids are used again, the pair is not.
  *   - peaks: the larger of the recorded peak and the sum of now; a recorded peak may be too low by at
- *     most `peak_error_bytes`, never too high by more than one call in flight per thread.
+ *     most `peak_error_bytes`, never too high by more than one call in flight per thread. With one
+ *     thread it is exact (`peak_error_bytes` 0) when memory grew to it within 4 KiB below a mark, or
+ *     past the limit by up to 64 KiB.
  *
  * What may be written from outside: nothing, except through the client library (limits, requests).
  */
