@@ -135,6 +135,22 @@ void mimalloc_stats() { mi_stats_print_function(nullptr); }
 void (*mi_collect_function)(bool);
 void mimalloc_trim() { mi_collect_function(true); }
 
+// The numbers of two options since 2.0.0 (2.1 renamed them): decommit_delay and segment_decommit_delay, in ms.
+constexpr int kDelays[] = {15, 23};
+long (*mi_option_get_function)(int);
+void (*mi_option_set_function)(int, long);
+long usual_delays[2];
+
+void learn_mimalloc_delays(const Finder &finder) {
+  int (*version)();
+  if (!finder.optional("mi_version", &version) || version() / 100 != 2) return;
+  if (!finder.optional("mi_option_get", &mi_option_get_function) || !finder.optional("mi_option_set", &mi_option_set_function)) {
+    mi_option_set_function = nullptr;
+    return;
+  }
+  for (int i = 0; i < 2; ++i) usual_delays[i] = mi_option_get_function(kDelays[i]);
+}
+
 size_t (*tc_nallocx_function)(size_t, int);
 size_t tcmalloc_good_size(size_t bytes) { return tc_nallocx_function(bytes, 0); }
 
@@ -165,6 +181,7 @@ bool dynamic_bind_mimalloc(char *why, size_t why_size) {
   finder.optional("mi_good_size", &calls.good_size);
   calls.trim = mimalloc_trim;
   if (finder.optional("mi_stats_print", &mi_stats_print_function)) calls.stats = mimalloc_stats;
+  learn_mimalloc_delays(finder);
   dynamic_sizes_known = MimallocSizes::reserve();
   return accept(finder, calls, kPath, why, why_size);
 }
@@ -222,6 +239,11 @@ void *dynamic_aligned(size_t alignment, size_t bytes) {
   if (!block || reinterpret_cast<uintptr_t>(block) % alignment == 0) return block;
   dynamic_calls.free(block);
   return nullptr;
+}
+
+void dynamic_give_back_at_once(bool at_once) {
+  if (!mi_option_set_function) return;
+  for (int i = 0; i < 2; ++i) mi_option_set_function(kDelays[i], at_once ? 0 : usual_delays[i]);
 }
 
 bool dynamic_contains_code(const void *address) {

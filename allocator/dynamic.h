@@ -42,6 +42,10 @@ bool dynamic_bind_mimalloc(char *why, size_t why_size);
 bool dynamic_bind_tcmalloc(char *why, size_t why_size);
 bool dynamic_bind_path(const char *path, char *why, size_t why_size);
 
+// Whether mimalloc gives freed pages back at once, as long as that is asked for, or after its usual delays: when it
+// is asked to trim, it leaves alone what still waits. Does nothing for another allocator.
+void dynamic_give_back_at_once(bool);
+
 // An aligned block from the loaded allocator, or NULL. mimalloc 2.0.9 forgets the alignment of some sizes that
 // are powers of two: asked again for another size.
 void *dynamic_aligned(size_t alignment, size_t bytes);

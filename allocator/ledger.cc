@@ -1,5 +1,6 @@
 #include "allocator/ledger.h"
 
+#include "control/block/footprint.h"
 #include "control/block/lock.h"
 #include "control/block/system.h"
 
@@ -17,7 +18,7 @@ Process unlisted;        // stands in for the slot of a child that is not counte
 Shard early;             // before start(); what is added to it later (a thread caught midway) is moved on
 int64_t early_mapped;
 bool is_started;
-int64_t fork_live_bytes, fork_mapped_bytes;  // what a child inherits
+int64_t fork_live_bytes, fork_mapped_bytes, fork_overhead_bytes;  // what a child inherits
 Shard *forking_shard;
 
 bool started() { return __atomic_load_n(&is_started, __ATOMIC_ACQUIRE); }
@@ -164,13 +165,13 @@ void answer_requests() {
 }
 
 // Until nothing is left to look up: a signal handler may count while we are at it.
-void settle(Shard *s) {
+void settle(Shard *s, int64_t fresh_bytes) {
   constexpr int kMostRounds = 8;  // others may withdraw at any rate; each caller does its part
   for (int i = 0; i < kMostRounds; ++i) {
     MEMBUDGET_YIELD_POINT();
-    if (!within_allowance(*s) || !rearm_own(s)) {
+    if (!within_allowance(*s) || !rearm_own(s) || footprint_is_due(bound.block.header)) {
       thread.peak_net_bytes = 0;  // what it was computed from may have changed
-      budget_attend(bound.block, bound.process, s);
+      budget_attend(bound.block, bound.process, s, fresh_bytes);
       answer_requests();
       if (within_allowance(*s)) rearm_own(s);
     }
@@ -179,8 +180,8 @@ void settle(Shard *s) {
 }
 
 // After a change to what all threads share. It moves the sum under every thread's next peak: they look anew.
-void attend_shared() {
-  budget_attend(bound.block, bound.process, nullptr);
+void attend_shared(int64_t fresh_bytes) {
+  budget_attend(bound.block, bound.process, nullptr, fresh_bytes);
   budget_request_attention(bound.block, nullptr);
 }
 
@@ -191,9 +192,9 @@ __attribute__((noinline, cold)) void settle_slow(const Change &change) {
     count_shared(change);
     if (!started() || thread.is_settling || thread.is_forking) return;
     thread.is_settling = true;
-    if (thread.is_torn_down || !adopt()) attend_shared();
+    if (thread.is_torn_down || !adopt()) attend_shared(change.allocated_bytes);
     answer_requests();
-    if (thread.shard != &nobody) settle(thread.shard);
+    if (thread.shard != &nobody) settle(thread.shard, change.allocated_bytes);
     thread.is_settling = false;
     return;
   }
@@ -201,11 +202,21 @@ __attribute__((noinline, cold)) void settle_slow(const Change &change) {
   constexpr int kMostRounds = 4;
   for (int i = 0; i < kMostRounds; ++i) {
     thread.is_settling = true;
-    settle(s);
+    settle(s, change.allocated_bytes);
     thread.is_settling = false;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     if (!trigger_is_met(*s)) return;  // or a signal handler counted after the last look
   }
+}
+
+bool makes_room(int64_t more, int64_t request, int64_t fresh_bytes) {
+  if (budget_fits(bound.block, more, request)) return true;
+  if (thread.is_settling || thread.is_forking) return false;
+  ErrnoGuard guard;
+  thread.is_settling = true;
+  bool fits = budget_makes_room(bound.block, bound.process, more, request, fresh_bytes);
+  thread.is_settling = false;
+  return fits;
 }
 
 }  // namespace
@@ -214,10 +225,10 @@ __attribute__((noinline, cold)) bool settle_allocated(size_t bytes) {
   auto counted = static_cast<int64_t>(bytes);
   settle_slow({counted, 0, 1, 0});
   // What a small request got may be a little more than a small request; what was large has been asked for.
-  return !started() || budget_fits(bound.block, 0, counted / 2);
+  return !started() || makes_room(0, counted / 2, counted);
 }
 
-bool admits(int64_t bytes) { return !started() || budget_fits(bound.block, bytes, bytes); }
+bool admits(int64_t bytes) { return !started() || makes_room(bytes, bytes, 0); }
 
 __attribute__((noinline, cold)) void settle_freed(size_t bytes) { settle_slow({0, static_cast<int64_t>(bytes), 0, 1}); }
 
@@ -233,7 +244,7 @@ void mapped(int64_t bytes) {
   MEMBUDGET_YIELD_POINT();
   if (thread.is_settling || thread.is_forking) return;
   thread.is_settling = true;
-  attend_shared();
+  attend_shared(bytes > 0 ? bytes : 0);
   thread.is_settling = false;
 }
 
@@ -272,6 +283,7 @@ void before_fork() {
   }
   fork_live_bytes = process_live_bytes(bound.process);
   fork_mapped_bytes = process_mapped_bytes(bound.process);
+  fork_overhead_bytes = bound.process->overhead_bytes + bound.process->inherited_overhead_bytes;
 }
 
 void after_fork_in_parent() {
@@ -291,6 +303,7 @@ void after_fork_in_child(const Block &block, Process *process, bool inherits) {
   if (!process) return;
   process->inherited_live_bytes = inherits ? fork_live_bytes : 0;
   process->inherited_mapped_bytes = inherits ? fork_mapped_bytes : 0;
+  process->inherited_overhead_bytes = inherits ? fork_overhead_bytes : 0;
   process->shards[0].allocated_bytes = fork_live_bytes;
   process->mapped_bytes = fork_mapped_bytes;
   __atomic_store_n(&process->shard_high, 1u, __ATOMIC_RELEASE);

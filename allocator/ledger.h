@@ -119,6 +119,19 @@ bool admits(int64_t bytes);
 // neighbour: takes the block's lock.
 void mapped(int64_t bytes);
 
+// While it lives, what this thread allocates and frees (a signal handler does) is added up and not looked at: for
+// who takes the block's lock outside of the ledger.
+class AddOnly {
+ public:
+  AddOnly() : was_settling_(thread.is_settling) { thread.is_settling = true; }
+  ~AddOnly() { thread.is_settling = was_settling_; }
+  AddOnly(const AddOnly &) = delete;
+  AddOnly &operator=(const AddOnly &) = delete;
+
+ private:
+  bool was_settling_;
+};
+
 // --- life ---
 
 // Where the thread's own counters stand, for an allocator that counts by itself; else NULL members.

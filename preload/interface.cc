@@ -3,6 +3,7 @@
 
 #include "allocator/ledger.h"
 #include "control/block/machine.h"
+#include "control/block/system.h"
 #include "preload/interface.h"
 #include "preload/startup.h"
 #include "preload/trim.h"
@@ -40,9 +41,37 @@ MEMBUDGET_EXPORT const uint32_t *const *membudget_preload_level_word() { return 
 MEMBUDGET_EXPORT int membudget_preload_set_limit(int64_t bytes) {
   if (!membudget::startup_counts()) return -ESRCH;
   if (bytes < 0) return -EINVAL;
+  membudget::ErrnoGuard guard;
+  membudget::ledger::AddOnly add_only;
   membudget::Limits limits = {};
   limits.limit = {bytes, MEMBUDGET_UNIT_BYTES, 1};
   membudget::budget_set_limits(membudget::ledger::binding().block, limits, membudget::memory_limit_bytes());
+  return 0;
+}
+
+// The reserve below the limit, at which the level is critical already: in bytes, or learned from flushes (negative).
+MEMBUDGET_EXPORT int membudget_preload_set_reserve(int64_t bytes) {
+  if (!membudget::startup_counts()) return -ESRCH;
+  membudget::ErrnoGuard guard;
+  membudget::ledger::AddOnly add_only;
+  membudget::budget_set_reserve(membudget::ledger::binding().block, membudget::ledger::binding().process, bytes);
+  return 0;
+}
+
+// The process begins and ends to flush what it holds: how much that takes is learned in between.
+MEMBUDGET_EXPORT int membudget_preload_flush_begins() {
+  if (!membudget::startup_counts()) return -ESRCH;
+  membudget::ErrnoGuard guard;
+  membudget::ledger::AddOnly add_only;
+  membudget::budget_flush_begins(membudget::ledger::binding().block, membudget::ledger::binding().process);
+  return 0;
+}
+
+MEMBUDGET_EXPORT int membudget_preload_flush_ends() {
+  if (!membudget::startup_counts()) return -ESRCH;
+  membudget::ErrnoGuard guard;
+  membudget::ledger::AddOnly add_only;
+  membudget::budget_flush_ends(membudget::ledger::binding().block, membudget::ledger::binding().process);
   return 0;
 }
 

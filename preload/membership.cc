@@ -81,9 +81,17 @@ Membership join(Settings *settings) {
   return join_private(*settings);
 }
 
+bool is_share(const membudget_amount &amount) { return amount.is_set && amount.unit == MEMBUDGET_UNIT_MILLIONTHS; }
+
+uint32_t measure_of(const Settings &settings) {
+  if (settings.measure >= 0) return static_cast<uint32_t>(settings.measure);
+  bool by_share = is_share(settings.limits.limit.is_set ? settings.limits.limit : settings.limits.hard_limit);
+  return by_share ? MEMBUDGET_MEASURE_FOOTPRINT : MEMBUDGET_MEASURE_COUNTED;
+}
+
 void set_limits(const Block &block, const Settings &settings) {
   Header *h = block.header;
-  h->measure = settings.measure >= 0 ? static_cast<uint32_t>(settings.measure) : MEMBUDGET_MEASURE_COUNTED;
+  h->measure = measure_of(settings);
   h->children = static_cast<uint32_t>(settings.children);
   budget_set_limits(block, settings.limits, memory_limit_bytes());
 }

@@ -13,6 +13,7 @@
 #include "allocator/ptmalloc.h"
 #include "control/block/system.h"
 #include "preload/membership.h"
+#include "preload/meter.h"
 #include "preload/table.h"
 #include "preload/trim.h"
 
@@ -127,6 +128,7 @@ void on_thread_start() {
 }
 
 void start_counting() {
+  meter_install();
   Membership membership = membership_begin(&settings);
   if (!membership.process) return startup_stop_counting();
   has_thread_exit_key = pthread_key_create(&thread_exit_key, on_thread_exit) == 0;

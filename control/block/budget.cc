@@ -2,18 +2,14 @@
 
 #include <linux/membarrier.h>
 
-#include "control/block/amount.h"
+#include "control/block/footprint.h"
 #include "control/block/lock.h"
+#include "control/block/marks.h"
 #include "control/block/system.h"
+#include "control/block/words.h"
 
 namespace membudget {
 namespace {
-
-int64_t load(const int64_t &word) { return __atomic_load_n(&word, __ATOMIC_RELAXED); }
-void store(int64_t &word, int64_t value) { __atomic_store_n(&word, value, __ATOMIC_RELAXED); }
-int64_t at_least_zero(int64_t bytes) { return bytes > 0 ? bytes : 0; }
-int64_t largest(int64_t a, int64_t b) { return a > b ? a : b; }
-int64_t smallest(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // By how much.
 int64_t raise_to(int64_t &word, int64_t bytes) {
@@ -45,60 +41,6 @@ void for_each_shard(const Block &block, F &&f) {
     uint32_t high = shard_high(p);
     for (uint32_t i = 0; i < high; ++i) f(p, p->shards[i], i != 0 && has_owner(p, i));
   });
-}
-
-// --- marks ---
-
-int64_t mark_of(const Header *h, uint32_t level) {
-  if (load(h->limit_bytes) <= 0) return kFar;
-  int64_t bytes = level == MEMBUDGET_LOW ? load(h->low_bytes)
-                  : level == MEMBUDGET_MEDIUM ? load(h->medium_bytes) : load(h->limit_bytes);
-  return bytes - load(h->overhead_bytes);
-}
-
-constexpr uint32_t kLevels[] = {MEMBUDGET_CRITICAL, MEMBUDGET_MEDIUM, MEMBUDGET_LOW};
-
-// The level for `counted` bytes, coming from `level`: up at a mark, down only below it by the release gap.
-uint32_t level_for(const Header *h, int64_t counted, uint32_t level) {
-  for (uint32_t l : kLevels) {
-    int64_t mark = mark_of(h, l);
-    if (counted >= mark) return l;
-    if (l <= level && mark != kFar && counted >= mark - load(h->release_bytes)) return l;
-  }
-  return MEMBUDGET_NONE;
-}
-
-// Counted bytes from which the level rises, and under which it falls.
-struct Marks {
-  int64_t up = kFar;
-  int64_t down = -kFar;
-};
-
-// The hard limit as a mark: the count from which an allocation is refused, first the larger ones, then all.
-int64_t hard_mark(const Header *h, int64_t counted) {
-  int64_t hard = load(h->hard_limit_bytes);
-  if (hard <= 0) return kFar;
-  int64_t mark = hard - load(h->overhead_bytes) + 1;
-  if (counted < mark) return mark;
-  return mark + kEmergencyBytes;
-}
-
-Marks marks_around(const Header *h, uint32_t level, int64_t counted) {
-  Marks marks;
-  marks.up = hard_mark(h, counted);
-  for (uint32_t l : kLevels) {
-    int64_t mark = mark_of(h, l);
-    if (l > level) marks.up = smallest(marks.up, mark);
-    if (l == level && mark != kFar) marks.down = mark - load(h->release_bytes);
-  }
-  return marks;
-}
-
-bool is_near_mark(const Header *h, int64_t counted) {
-  int64_t limit = mark_of(h, MEMBUDGET_CRITICAL);
-  if (limit == kFar) return false;
-  if (counted >= limit) return counted - limit <= kNearAboveLimit;
-  return marks_around(h, block_level(h), counted).up - counted <= kNearBelowMark;
 }
 
 void set_level(const Block &block, uint32_t level, const Totals &totals) {
@@ -218,20 +160,38 @@ Totals take_stock(const Block &block) {
   return totals;
 }
 
-void evaluate_locked(const Block &block) {
+// The level for what is counted now. With `self` the footprint is measured where that is due, and before a level
+// rises, or stays up, what this process's allocator keeps is given back, where that may help.
+uint32_t level_now(const Block &block, Process *self, int64_t fresh_bytes, Totals *totals) {
+  Header *h = block.header;
+  uint32_t before = block_level(h);
+  if (self) footprint_measure_if_due(block, self, totals->counted(), fresh_bytes);
+  uint32_t level = level_for(h, totals->counted(), before);
+  if (level > before && totals->processes > 1 && process_reap(block, nullptr) > 0) {
+    *totals = take_stock(block);
+    level = level_for(h, totals->counted(), before);
+  }
+  if (self && footprint_trim_helps(h, totals->counted(), before, level)) {
+    footprint_trim(block, self, level);
+    *totals = take_stock(block);
+    footprint_measure(block, self, totals->counted(), fresh_bytes);
+    footprint_note_trimmed(h, totals->counted());
+    level = level_for(h, totals->counted(), before);
+  }
+  return level;
+}
+
+// Under the lock. `self` and `fresh_bytes` as in budget_attend(); `self` NULL measures nothing.
+void evaluate_locked(const Block &block, Process *self, int64_t fresh_bytes) {
   uint32_t sequence = __atomic_load_n(&block.header->allowance_sequence, __ATOMIC_RELAXED) | 1u;
   __atomic_store_n(&block.header->allowance_sequence, sequence, __ATOMIC_SEQ_CST);
   withdraw_all(block);
   Totals totals = take_stock(block);
-  uint32_t before = block_level(block.header);
-  uint32_t level = level_for(block.header, totals.counted(), before);
-  if (level > before && totals.processes > 1 && process_reap(block, nullptr) > 0) {
-    totals = take_stock(block);
-    level = level_for(block.header, totals.counted(), before);
-  }
+  uint32_t level = level_now(block, self, fresh_bytes, &totals);
   note_peaks(block, totals);
   MEMBUDGET_YIELD_POINT();
   set_level(block, level, totals);
+  if (self) footprint_follow(block.header);
   MEMBUDGET_YIELD_POINT();
   distribute(block, totals);
   __atomic_store_n(&block.header->allowance_sequence, sequence + 1, __ATOMIC_SEQ_CST);
@@ -360,10 +320,11 @@ bool reap_now_and_then(const Block &block) {
   return process_reap(block, nullptr) > 0;
 }
 
-void budget_attend(const Block &block, Process *self, Shard *shard) {
+void budget_attend(const Block &block, Process *self, Shard *shard, int64_t fresh_bytes) {
   {
     BlockLock lock(block.header);
-    if (reap_now_and_then(block) || !grant(block, shard)) evaluate_locked(block);
+    if (reap_now_and_then(block) || footprint_is_due(block.header) || !grant(block, shard))
+      evaluate_locked(block, self, fresh_bytes);
   }
   if (self) budget_note_peaks(block, self);
 }
@@ -380,7 +341,7 @@ Shard *budget_adopt(const Block &block, Process *p, uint32_t tid) {
     __atomic_store_n(&p->shard_high, i + 1, __ATOMIC_RELEASE);
   }
   __atomic_store_n(&p->shard_owner[i], tid, __ATOMIC_RELAXED);
-  if (!grant(block, &p->shards[i])) evaluate_locked(block);
+  if (!grant(block, &p->shards[i])) evaluate_locked(block, p, 0);
   return &p->shards[i];
 }
 
@@ -393,7 +354,7 @@ void budget_abandon(const Block &block, Process *p, Shard *shard) {
 void budget_evaluate(const Block &block) {
   BlockLock lock(block.header);
   process_reap(block, nullptr);
-  evaluate_locked(block);
+  evaluate_locked(block, nullptr, 0);
 }
 
 bool budget_fits(const Block &block, int64_t more, int64_t request) {
@@ -405,6 +366,40 @@ bool budget_fits(const Block &block, int64_t more, int64_t request) {
   return group_totals(block).counted() <= most - more;
 }
 
+bool budget_makes_room(const Block &block, Process *self, int64_t more, int64_t request, int64_t fresh_bytes) {
+  if (budget_fits(block, more, request)) return true;
+  Header *h = block.header;
+  if (!footprint_is_measured(h)) return false;
+  BlockLock lock(h);
+  footprint_measure(block, self, group_totals(block).counted(), fresh_bytes);
+  if (!budget_fits(block, more, request) && footprint_trim_makes_room(h, group_totals(block).counted() + more)) {
+    footprint_trim(block, self, block_level(h));
+    footprint_measure(block, self, group_totals(block).counted(), fresh_bytes);
+    footprint_note_trimmed(h, group_totals(block).counted());
+  }
+  bool fits = budget_fits(block, more, request);
+  evaluate_locked(block, self, fresh_bytes);
+  return fits;
+}
+
+void budget_set_reserve(const Block &block, Process *self, int64_t bytes) {
+  BlockLock lock(block.header);
+  footprint_set_reserve(block.header, bytes);
+  evaluate_locked(block, self, 0);
+}
+
+void budget_flush_begins(const Block &block, Process *self) {
+  BlockLock lock(block.header);
+  footprint_flush_begins(block, self);
+  evaluate_locked(block, self, 0);
+}
+
+void budget_flush_ends(const Block &block, Process *self) {
+  BlockLock lock(block.header);
+  footprint_flush_ends(block, self);
+  evaluate_locked(block, self, 0);
+}
+
 void budget_request_attention(const Block &block, Process *process) {
   for_each_shard(block, [&](Process *p, Shard &s, bool) {
     if (!process || p == process) poison(s);
@@ -414,21 +409,9 @@ void budget_request_attention(const Block &block, Process *process) {
 void budget_set_limits(const Block &block, const Limits &limits, int64_t whole_bytes) {
   Header *h = block.header;
   BlockLock lock(h);
-  __atomic_fetch_add(&h->limit_sequence, 1, __ATOMIC_ACQ_REL);
-  if (limits.limit.is_set) h->limit = limits.limit;
-  if (limits.low.is_set) h->low = limits.low;
-  if (limits.medium.is_set) h->medium = limits.medium;
-  if (limits.release.is_set) h->release = limits.release;
-  if (limits.hard_limit.is_set) h->hard_limit = limits.hard_limit;
-  int64_t limit = amount_bytes(h->limit, whole_bytes);
-  store(h->limit_bytes, limit);
-  store(h->low_bytes, smallest(limit, amount_bytes(h->low, limit)));
-  store(h->medium_bytes, smallest(limit, largest(load(h->low_bytes), amount_bytes(h->medium, limit))));
-  store(h->release_bytes, smallest(limit, amount_bytes(h->release, limit)));
-  store(h->hard_limit_bytes, amount_bytes(h->hard_limit, whole_bytes));
-  __atomic_fetch_add(&h->limit_sequence, 1, __ATOMIC_ACQ_REL);
+  marks_set(h, limits, whole_bytes);
   process_reap(block, nullptr);
-  evaluate_locked(block);
+  evaluate_locked(block, nullptr, 0);
   // Members that had no hard limit so far have to learn of it.
   if (load(h->hard_limit_bytes) > 0) budget_request_attention(block, nullptr);
 }

@@ -71,8 +71,9 @@ void budget_note_peak_slack(const Block &, Process *, int64_t bytes);
 
 // For the owner of a shard that met its trigger, or with no shard for a change to what all threads share
 // (shard 0, mapped bytes): hands out an allowance from what nobody has, or withdraws all of them, brings
-// the level in line, and hands out new ones. Wakes waiters. Takes the lock. `shard` may be NULL.
-void budget_attend(const Block &, Process *self, Shard *shard);
+// the level in line, and hands out new ones. Wakes waiters. Takes the lock. `shard` may be NULL. `fresh_bytes`: the
+// size of the block, among what is counted, that is just being handed out.
+void budget_attend(const Block &, Process *self, Shard *shard, int64_t fresh_bytes = 0);
 
 // Requests up to kSmallRequest may go past the hard limit by kEmergencyBytes, so that a program that was refused
 // more can unwind, log and flush.
@@ -82,6 +83,16 @@ constexpr int64_t kSmallRequest = 4 << 10, kEmergencyBytes = 1 << 20;
 // `request` bytes. True where there is no hard limit. No allocation passes it unseen: as with a level's mark,
 // the allowances end there.
 bool budget_fits(const Block &, int64_t more, int64_t request);
+
+// The same, after the footprint has been measured anew and what allocators keep was given back, where that can make
+// a difference. Takes the lock when it does not fit at once.
+bool budget_makes_room(const Block &, Process *self, int64_t more, int64_t request, int64_t fresh_bytes);
+
+// The reserve below the limit, at which the level is critical already: in bytes, or (negative) learned from here on.
+// And the flushes that it is learned from: see footprint.h. Take the lock and bring the level in line.
+void budget_set_reserve(const Block &, Process *self, int64_t bytes);
+void budget_flush_begins(const Block &, Process *self);
+void budget_flush_ends(const Block &, Process *self);
 
 // Withdraws all allowances and brings the level in line with the totals. For anyone who may write.
 void budget_evaluate(const Block &);
@@ -103,7 +114,7 @@ struct Limits {
 };
 
 // Sets what is set in `limits` and leaves the rest. A percentage of `limit` and `hard_limit` is a share of
-// `whole_bytes`, any other one of the limit. Then evaluates. Takes the lock.
+// `whole_bytes` (0: of what was last known), any other one of the limit. Then evaluates. Takes the lock.
 void budget_set_limits(const Block &, const Limits &, int64_t whole_bytes);
 
 }  // namespace membudget

@@ -104,8 +104,10 @@ struct membudget_process {
   int64_t trim_released_bytes;
   uint64_t uncounted_threads; /* threads that had to use shard 0 for want of one */
   uint32_t pending_forks;     /* children under way that have no slot yet */
-  uint32_t reserved_word;
-  uint64_t reserved[15];
+  uint32_t flushes_under_way; /* see membudget_flush_begins() */
+  int64_t overhead_bytes;     /* this process's part of the group's, where no cgroup limits it */
+  int64_t inherited_overhead_bytes; /* at fork */
+  uint64_t reserved[13];
   char allocator[64];
   char command[256];        /* arguments with spaces between, cut off */
   char config_errors[1024]; /* lines; empty when all settings were good */
@@ -154,7 +156,23 @@ struct membudget_header {
   uint64_t uncounted_processes; /* that found no free slot */
   int64_t last_reap_ns;         /* CLOCK_MONOTONIC: when members were last looked for that died */
   uint32_t allowance_sequence;  /* odd while allowances are being withdrawn and handed out anew */
-  uint32_t reserved_word;
+  uint32_t reserve_is_learned;  /* reserve_bytes follows what flushes are seen to need */
+
+  /* The footprint: counted bytes plus overhead_bytes. Times are CLOCK_MONOTONIC. */
+  int64_t whole_bytes;            /* what percentages are shares of, as last seen */
+  int64_t measured_ns;            /* when overhead_bytes was measured */
+  int64_t measure_at_bytes;       /* counted bytes from which it is measured anew */
+  int64_t peak_footprint_bytes;   /* of all measurements */
+  int64_t trimmed_overhead_bytes; /* what was left of the overhead when allocators had given back what they kept */
+  int64_t trimmed_counted_bytes;  /* counted bytes then */
+  int64_t trimmed_ns;             /* when that ended */
+  int64_t trimming_ns;            /* how long the last took */
+  uint64_t trims;                 /* for the sake of a level or the hard limit; requests apart */
+  uint64_t trimmed_crossings;     /* crossings when the last was tried to avoid one */
+
+  /* What a flush takes: of the group, while at least one of its processes flushes. */
+  int64_t flush_start_bytes, flush_peak_bytes, flush_worst_bytes; /* footprint; the worst rise */
+  uint64_t flushes;
 };
 
 #define MEMBUDGET_HEADER_BYTES 4096u

@@ -1,0 +1,192 @@
+#include "control/block/footprint.h"
+
+#include "control/block/marks.h"
+#include "control/block/system.h"
+#include "control/block/words.h"
+
+namespace membudget {
+namespace {
+
+constexpr int64_t kLeastGrowth = 64 << 10;    // until it is measured again
+constexpr int64_t kLeastFresh = 64 << 10;     // smaller blocks are within the error anyway
+constexpr int64_t kUsualPauseNs = 20'000'000;
+constexpr int64_t kPauseNearMarkNs = 2'000'000;
+constexpr int64_t kTimeShare = 40;            // trimming may take one part in so many of the time
+constexpr int64_t kLeastGainShare = 64;       // and is worth it for so large a part of the limit
+constexpr int64_t kFirstReserveShare = 15;    // per cent
+
+Meter meter;
+
+bool is_share(const membudget_amount &amount) { return amount.is_set && amount.unit == MEMBUDGET_UNIT_MILLIONTHS; }
+bool is_footprint(const Header *h) { return __atomic_load_n(&h->measure, __ATOMIC_RELAXED) == MEMBUDGET_MEASURE_FOOTPRINT; }
+
+bool is_counted(const Process *p) { return __atomic_load_n(&p->state, __ATOMIC_ACQUIRE) == MEMBUDGET_PROCESS_LIVE; }
+
+template <typename F>
+void for_each_member(const Block &block, F &&f) {
+  for (uint32_t i = 0, high = block.process_high(); i < high; ++i)
+    if (is_counted(block.process(i))) f(block.process(i));
+}
+
+int64_t footprint(const Header *h, int64_t counted) { return counted + load(h->overhead_bytes); }
+
+// From a footprint to the next mark of a level; the whole limit where there is none any more.
+int64_t room_above(const Header *h, int64_t counted) {
+  constexpr uint32_t kLevels[] = {MEMBUDGET_LOW, MEMBUDGET_MEDIUM, MEMBUDGET_CRITICAL};
+  for (uint32_t level : kLevels)
+    if (int64_t mark = mark_of(h, level); counted < mark) return mark == kFar ? kFar : mark - counted;
+  int64_t hard = load(h->hard_limit_bytes) - footprint(h, counted);
+  return hard > 0 ? hard : load(h->limit_bytes) / 8;
+}
+
+// Counted bytes from which to measure anew. A flush is watched closely: what it takes is to be learned.
+int64_t measure_next(const Header *h, int64_t counted, bool is_flushing) {
+  int64_t room = room_above(h, counted);
+  if (room >= kFar / 2) return kFar;
+  if (is_flushing) room = smallest(room, load(h->limit_bytes) / 32);
+  return counted + largest(room / 8, kLeastGrowth);
+}
+
+void raise_to(int64_t &word, int64_t bytes) { store(word, largest(load(word), bytes)); }
+
+// Where no cgroup is charged, each process answers for its own; a forked child shares its parent's pages.
+int64_t overhead_of_members(const Block &block, Process *self, int64_t charged, int64_t fresh_bytes) {
+  int64_t counted = process_live_bytes(self) + process_mapped_bytes(self) - fresh_bytes;
+  store(self->overhead_bytes, at_least_zero(charged - counted - load(self->inherited_overhead_bytes)));
+  int64_t sum = 0;
+  for_each_member(block, [&](Process *p) { sum += load(p->overhead_bytes); });
+  return sum;
+}
+
+bool is_spaced(const Header *h) {
+  return h->trims == 0 || monotonic_ns() - load(h->trimmed_ns) >= kTimeShare * load(h->trimming_ns);
+}
+
+bool gain_is_worth_it(const Header *h) {
+  int64_t least = largest(load(h->limit_bytes) / kLeastGainShare, 1 << 20);
+  return load(h->overhead_bytes) - load(h->trimmed_overhead_bytes) >= least;
+}
+
+uint32_t flushes_under_way(const Block &block) {
+  uint32_t sum = 0;
+  for_each_member(block, [&](Process *p) { sum += p->flushes_under_way; });
+  return sum;
+}
+
+// What was seen to be needed and a quarter more; with few flushes seen, not less than a share of the limit that
+// halves with each.
+int64_t learned_reserve(const Header *h) {
+  int64_t limit = load(h->limit_bytes);
+  int64_t seen = load(h->flush_worst_bytes);
+  int64_t first = limit / 100 * kFirstReserveShare >> smallest(static_cast<int64_t>(h->flushes), 30);
+  int64_t reserve = largest(first, seen + seen / 4) + limit / 100;
+  return smallest(reserve, limit / 2);
+}
+
+}  // namespace
+
+void footprint_meter(const Meter &how) { meter = how; }
+
+bool footprint_is_measured(const Header *h) {
+  return meter.read && (is_footprint(h) || is_share(h->limit) || is_share(h->hard_limit));
+}
+
+bool footprint_is_due(const Header *h) {
+  if (!footprint_is_measured(h)) return false;
+  bool is_near = load(h->limit_bytes) > 0 && block_level(h) != MEMBUDGET_NONE;
+  return monotonic_ns() - load(h->measured_ns) >= (is_near ? kPauseNearMarkNs : kUsualPauseNs);
+}
+
+void footprint_measure_if_due(const Block &block, Process *self, int64_t counted, int64_t fresh_bytes) {
+  Header *h = block.header;
+  if (!footprint_is_measured(h)) return;
+  uint32_t level = block_level(h);
+  if (counted >= load(h->measure_at_bytes) || footprint_is_due(h) || level_for(h, counted, level) != level)
+    footprint_measure(block, self, counted, fresh_bytes);
+}
+
+void footprint_measure(const Block &block, Process *self, int64_t counted, int64_t fresh_bytes) {
+  Header *h = block.header;
+  Reading now = meter.read();
+  if (fresh_bytes < kLeastFresh) fresh_bytes = 0;
+  if (now.whole_bytes > 0 && now.whole_bytes != load(h->whole_bytes)) marks_set(h, {}, now.whole_bytes);
+  if (is_footprint(h) && now.charged_bytes >= 0) {
+    int64_t overhead = now.is_of_cgroup ? at_least_zero(now.charged_bytes - (counted - fresh_bytes))
+                                        : overhead_of_members(block, self, now.charged_bytes, fresh_bytes);
+    store(h->overhead_bytes, overhead);
+    raise_to(h->peak_footprint_bytes, footprint(h, counted));
+    raise_to(h->flush_peak_bytes, footprint(h, counted));
+  }
+  store(h->measured_ns, monotonic_ns());
+  store(h->measure_at_bytes, measure_next(h, counted, self->flushes_under_way > 0));
+}
+
+bool footprint_trim_helps(const Header *h, int64_t counted, uint32_t before, uint32_t level) {
+  if (level == MEMBUDGET_NONE || level < before || !footprint_is_measured(h) || !is_footprint(h)) return false;
+  if (!gain_is_worth_it(h)) return false;
+  // Counted bytes of a mark with the overhead that would be left.
+  int64_t gap = level == before ? load(h->release_bytes) : 0;
+  int64_t mark = mark_of(h, level) + load(h->overhead_bytes) - load(h->trimmed_overhead_bytes) - gap;
+  if (counted >= mark) return false;
+  if (is_spaced(h)) return true;
+  if (level > before) return level == MEMBUDGET_CRITICAL && h->trimmed_crossings != h->crossings + 1;
+  return counted <= load(h->trimmed_counted_bytes) / 4 * 3;
+}
+
+bool footprint_trim_makes_room(const Header *h, int64_t counted) {
+  return is_footprint(h) && gain_is_worth_it(h) &&
+         counted + load(h->trimmed_overhead_bytes) <= load(h->hard_limit_bytes);
+}
+
+void footprint_trim(const Block &block, Process *self, uint32_t level) {
+  Header *h = block.header;
+  int64_t start = monotonic_ns();
+  for_each_member(block, [&](Process *p) {
+    if (p != self) __atomic_fetch_add(&p->trim_request, 1, __ATOMIC_RELEASE);
+  });
+  if (meter.trim) meter.trim();
+  int64_t end = monotonic_ns();
+  store(h->trimming_ns, end - start);
+  store(h->trimmed_ns, end);
+  __atomic_fetch_add(&h->trims, 1, __ATOMIC_RELAXED);
+  if (level == MEMBUDGET_CRITICAL && block_level(h) != level) h->trimmed_crossings = h->crossings + 1;
+}
+
+void footprint_follow(const Header *h) {
+  if (meter.follow && is_footprint(h)) meter.follow(block_level(h));
+}
+
+void footprint_note_trimmed(Header *h, int64_t counted) {
+  store(h->trimmed_overhead_bytes, load(h->overhead_bytes));
+  store(h->trimmed_counted_bytes, counted);
+}
+
+void footprint_set_reserve(Header *h, int64_t bytes) {
+  h->reserve_is_learned = bytes < 0;
+  store(h->reserve_bytes, bytes < 0 ? learned_reserve(h) : smallest(bytes, load(h->limit_bytes) / 2));
+}
+
+void footprint_flush_begins(const Block &block, Process *self) {
+  Header *h = block.header;
+  int64_t counted = group_totals(block).counted();
+  if (footprint_is_measured(h)) footprint_measure(block, self, counted, 0);
+  if (flushes_under_way(block) == 0) {
+    store(h->flush_start_bytes, footprint(h, counted));
+    store(h->flush_peak_bytes, footprint(h, counted));
+  }
+  ++self->flushes_under_way;
+}
+
+void footprint_flush_ends(const Block &block, Process *self) {
+  Header *h = block.header;
+  if (self->flushes_under_way == 0) return;
+  int64_t counted = group_totals(block).counted();
+  if (footprint_is_measured(h)) footprint_measure(block, self, counted, 0);
+  raise_to(h->flush_peak_bytes, footprint(h, counted));
+  raise_to(h->flush_worst_bytes, load(h->flush_peak_bytes) - load(h->flush_start_bytes));
+  --self->flushes_under_way;
+  __atomic_fetch_add(&h->flushes, 1, __ATOMIC_RELAXED);
+  if (h->reserve_is_learned) store(h->reserve_bytes, learned_reserve(h));
+}
+
+}  // namespace membudget
