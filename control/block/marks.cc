@@ -50,7 +50,7 @@ uint32_t level_for(const Header *h, int64_t counted, uint32_t level) {
 
 Marks marks_around(const Header *h, uint32_t level, int64_t counted) {
   Marks marks = level_marks_around(h, level, counted);
-  if (footprint_is_measured(h)) marks.up = smallest(marks.up, largest(load(h->measure_at_bytes), counted + 1));
+  if (footprint_is_measured(h)) marks.up = smallest(marks.up, load(h->measure_at_bytes));
   return marks;
 }
 

@@ -14,6 +14,9 @@ struct Preload {
   void *(*process)() = nullptr;
   int (*set_limit)(int64_t) = nullptr;
   int64_t (*trim)() = nullptr;
+  int (*set_reserve)(int64_t) = nullptr;
+  int (*flush_begins)() = nullptr;
+  int (*flush_ends)() = nullptr;
   const uint32_t *const *(*level_word)() = nullptr;
 };
 
@@ -30,6 +33,9 @@ __attribute__((constructor)) void look_up_preload() {
   look_up(&preload.process, "membudget_preload_process");
   look_up(&preload.set_limit, "membudget_preload_set_limit");
   look_up(&preload.trim, "membudget_preload_trim");
+  look_up(&preload.set_reserve, "membudget_preload_set_reserve");
+  look_up(&preload.flush_begins, "membudget_preload_flush_begins");
+  look_up(&preload.flush_ends, "membudget_preload_flush_ends");
   look_up(&preload.level_word, "membudget_preload_level_word");
   self_handle.is_self = true;
   self_handle.level_word = preload.level_word ? preload.level_word() : nullptr;
@@ -46,6 +52,13 @@ bool preload_is_there() { return preload_header() != nullptr; }
 int preload_set_limit(int64_t bytes) { return preload.set_limit ? preload.set_limit(bytes) : -ESRCH; }
 
 int64_t preload_trim() { return preload.trim ? preload.trim() : 0; }
+
+int preload_set_reserve(int64_t bytes) { return preload.set_reserve ? preload.set_reserve(bytes) : -ESRCH; }
+
+int preload_flush(bool begins) {
+  auto *flush = begins ? preload.flush_begins : preload.flush_ends;
+  return flush ? flush() : -ESRCH;
+}
 
 void preload_leave() {
   Process *own = preload_process();

@@ -86,6 +86,8 @@ const char *block_directory(const char *directory);
 bool preload_is_there();
 int preload_set_limit(int64_t bytes);
 int64_t preload_trim();
+int preload_set_reserve(int64_t bytes);
+int preload_flush(bool begins);
 
 // No longer counts this process in its group.
 void preload_leave();

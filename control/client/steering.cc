@@ -16,13 +16,6 @@ constexpr int64_t kMostBytes = INT64_C(1) << 62;
 
 membudget_amount bytes_amount(int64_t bytes) { return {bytes, MEMBUDGET_UNIT_BYTES, 1}; }
 
-// Limits are shares of a whole that only the target knows: what is not being changed stays what it is in
-// bytes now.
-membudget_amount keep(const membudget_amount &amount, const int64_t &bytes_now) {
-  if (!amount.is_set || amount.unit == MEMBUDGET_UNIT_BYTES) return {};
-  return bytes_amount(__atomic_load_n(&bytes_now, __ATOMIC_RELAXED));
-}
-
 // Whether the target can be changed by us now: 0 or -errno.
 int check_writable(const membudget_t *budget, int64_t bytes) {
   if (!budget || bytes < 0 || bytes > kMostBytes) return -EINVAL;
@@ -85,7 +78,6 @@ int membudget_set_limit(membudget_t *budget, int64_t bytes) {
   const membudget::Block &block = handle_of(budget)->block;
   membudget::Limits limits{};
   limits.limit = bytes_amount(bytes);
-  limits.hard_limit = keep(block.header->hard_limit, block.header->hard_limit_bytes);
   membudget::budget_set_limits(block, limits, 0);
   return 0;
 }
@@ -97,7 +89,6 @@ int membudget_set_hard_limit(membudget_t *budget, int64_t bytes) {
   const membudget::Block block = view_of(budget).block;
   membudget::Limits limits{};
   limits.hard_limit = bytes_amount(bytes);
-  limits.limit = keep(block.header->limit, block.header->limit_bytes);
   membudget::budget_set_limits(block, limits, 0);
   return 0;
 }
@@ -127,6 +118,18 @@ int membudget_trim_within(membudget_t *budget, int64_t timeout_ms, int64_t *rele
 }
 
 int membudget_trim(membudget_t *budget) { return membudget_trim_within(budget, kTrimTimeoutMs, nullptr); }
+
+int membudget_set_reserve(membudget_t *budget, int64_t bytes) {
+  return budget && handle_of(budget)->is_self ? preload_set_reserve(bytes) : -EINVAL;
+}
+
+int membudget_flush_begins(membudget_t *budget) {
+  return budget && handle_of(budget)->is_self ? preload_flush(true) : -EINVAL;
+}
+
+int membudget_flush_ends(membudget_t *budget) {
+  return budget && handle_of(budget)->is_self ? preload_flush(false) : -EINVAL;
+}
 
 void membudget_leave_group(void) {
   membudget::ErrnoGuard guard;

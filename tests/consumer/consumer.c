@@ -89,6 +89,12 @@ static void check_with(membudget_t *self) {
   check_snapshots(self, other);
   check_levels(self, other);
   CHECK(membudget_trim(self) == 0 && membudget_trim(other) == 0);
+  CHECK(membudget_set_reserve(self, 1 * MIB) == 0 && membudget_set_reserve(other, MIB) == -EINVAL);
+  CHECK(membudget_snapshot(self, &own, sizeof own) == 0 && own.reserve_bytes == MIB);
+  CHECK(membudget_set_reserve(self, -1) == 0 && membudget_flush_begins(self) == 0 && membudget_flush_ends(self) == 0);
+  CHECK(membudget_flush_begins(other) == -EINVAL && membudget_flush_ends(NULL) == -EINVAL);
+  CHECK(membudget_snapshot(self, &own, sizeof own) == 0 && own.reserve_bytes > own.limit_bytes / 100);
+  CHECK(membudget_set_reserve(self, 0) == 0);
   membudget_close(other);
   membudget_close(self);
   CHECK(membudget_self() == self);

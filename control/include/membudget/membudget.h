@@ -110,6 +110,16 @@ MEMBUDGET_API int membudget_wait(membudget_t *, uint32_t level, int64_t timeout_
  * process it is done when the call returns; another does it at its next slow path. 0; -ESRCH. */
 MEMBUDGET_API int membudget_trim(membudget_t *);
 
+/* The reserve: how far below the limit the level is critical already, so that there is room for what the host does
+ * then. In bytes; negative: learned, from what flushes are seen to take (15 % of the limit at first, then closer with
+ * each, never past 99 %). For the whole group; membudget_self() only, else -EINVAL. -ESRCH: not counted (any more). */
+MEMBUDGET_API int membudget_set_reserve(membudget_t *, int64_t bytes);
+
+/* Around a flush, by whichever thread: how far memory rises in between is what the reserve is learned from.
+ * Errors as above. Cost: some microseconds, with the footprint measure 30. */
+MEMBUDGET_API int membudget_flush_begins(membudget_t *);
+MEMBUDGET_API int membudget_flush_ends(membudget_t *);
+
 /* Parses a size as membudget understands it everywhere: "1073741824", "512M", "1.5GiB", "95%".
  * 0, or -EINVAL. */
 MEMBUDGET_API int membudget_parse_amount(const char *text, struct membudget_amount *out);

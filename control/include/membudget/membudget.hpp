@@ -92,6 +92,21 @@ class Budget {
     return out;
   }
 
+  // How far below the limit the level is critical already; negative: learned from flushes. The own budget only.
+  void set_reserve(std::int64_t bytes) { check(::membudget_set_reserve(handle_, bytes)); }
+
+  // Lives as long as a flush, from which the reserve is learned. Without a budget it does nothing.
+  class Flush {
+   public:
+    explicit Flush(Budget &budget) noexcept : handle_(budget.handle_) { ::membudget_flush_begins(handle_); }
+    ~Flush() { ::membudget_flush_ends(handle_); }
+    Flush(const Flush &) = delete;
+    Flush &operator=(const Flush &) = delete;
+
+   private:
+    membudget_t *handle_;
+  };
+
   // Sleeps until the level is at least `level`. Throws ESRCH when the target has ended.
   void wait(Level level) { wait_until(level, Clock::time_point::max()); }
 
