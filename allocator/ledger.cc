@@ -8,7 +8,7 @@ namespace membudget::ledger {
 
 // Its triggers are met by whatever is added: values wrap long before they get there.
 Shard nobody = {0, 0, 0, 0, kPoison, kPoison, 0, 0};
-__attribute__((tls_model("initial-exec"))) __thread ThreadState thread = {&nobody, 0, 0, 0, INT64_MAX, 0, 0, 4 << 10, false, false, false, false};
+__attribute__((tls_model("initial-exec"))) __thread ThreadState thread = {&nobody, 0, 0, 0, INT64_MAX, 0, 0, 4 << 10, 0, false, false, false, false};
 
 namespace {
 
@@ -227,6 +227,30 @@ __attribute__((noinline, cold)) bool settle_allocated(size_t bytes) {
   // What a small request got may be a little more than a small request; what was large has been asked for.
   return !started() || makes_room(0, counted / 2, counted);
 }
+
+bool reserve(size_t bytes, size_t request) {
+  auto growth = static_cast<int64_t>(bytes);
+  Shard *s = thread.shard;
+  if (self_counts.allocated) thread.allocated_base += growth;
+  add(&s->allocated_bytes, growth);
+  __atomic_signal_fence(__ATOMIC_SEQ_CST);
+  if (!passes(&s->allocated_bytes, &s->allocated_trigger)) return true;
+  settle_slow({growth, 0, 0, 0});
+  if (!started() || makes_room(0, static_cast<int64_t>(request), growth)) return true;
+  unreserve(bytes);
+  return false;
+}
+
+void unreserve(size_t bytes) {
+  auto growth = static_cast<int64_t>(bytes);
+  Shard *s = thread.shard;
+  if (self_counts.allocated) thread.allocated_base -= growth;
+  add(&s->allocated_bytes, -growth);
+  // Less than was allowed for: only the level may have to fall again.
+  settle_slow({-growth, 0, 0, 0});
+}
+
+__attribute__((noinline, cold)) void settle_resized() { settle_slow({thread.resized_bytes, 0, 1, 1}); }
 
 bool admits(int64_t bytes) { return !started() || makes_room(bytes, bytes, 0); }
 

@@ -27,6 +27,7 @@ struct ThreadState {
   int64_t peak_net_bytes;  // the shard's net from which a peak is to be noted
   int64_t peak_reached_net_bytes;  // the net at which the recorded peaks are reached; INT64_MAX with other threads
   int64_t last_net_bytes, last_allocated_bytes, stride_bytes;  // see stride_after()
+  int64_t resized_bytes;   // of the last block that grew under a hard limit
   bool is_near_mark;       // each new peak is noted
   bool is_settling;        // inside the slow path: whoever comes in again (a signal handler) only counts
   bool is_torn_down;
@@ -110,6 +111,35 @@ inline void add(uint64_t *word, int64_t count) { add(reinterpret_cast<int64_t *>
 // counted as any other, and refuses the request.
 bool settle_allocated(size_t bytes);
 void settle_freed(size_t bytes);
+
+// Under a hard limit, for a block that is about to grow by `bytes` for a request of `request` bytes: counts them
+// beforehand. False: refused, and not counted. unreserve() when the block could not grow after all.
+bool reserve(size_t bytes, size_t request);
+void unreserve(size_t bytes);
+
+// After it, when the block has grown: `more` bytes than before and reserved, or the totals of an allocator that
+// counts by itself and what had been reserved. In one step, so that nobody sees the old block and the new one. True:
+// settle_resized(), or settle_freed() with an allocator that counts by itself.
+[[nodiscard]] inline bool resized(int64_t more) {
+  Shard *s = thread.shard;
+  add(&s->allocated_bytes, more);
+  add(&s->allocations, 1);
+  add(&s->frees, 1);
+  __atomic_signal_fence(__ATOMIC_SEQ_CST);
+  thread.resized_bytes = more;
+  return passes(&s->allocated_bytes, &s->allocated_trigger);
+}
+[[nodiscard]] inline bool resized_totals(uint64_t allocated, uint64_t freed, size_t reserved) {
+  Shard *s = thread.shard;
+  thread.allocated_base -= static_cast<int64_t>(reserved);
+  __atomic_store_n(&s->freed_bytes, static_cast<int64_t>(freed) + thread.freed_base, __ATOMIC_RELAXED);
+  __atomic_store_n(&s->allocated_bytes, static_cast<int64_t>(allocated) + thread.allocated_base, __ATOMIC_RELAXED);
+  add(&s->allocations, 1);
+  add(&s->frees, 1);
+  __atomic_signal_fence(__ATOMIC_SEQ_CST);
+  return passes(&s->allocated_bytes, &s->allocated_trigger) || passes(&s->freed_bytes, &s->freed_trigger);
+}
+void settle_resized();
 
 // Whether a request for `bytes` fits below the hard limit. Under one, asked before anything larger than
 // kSmallRequest is allocated, so that a large request that must fail gets in nobody's way.

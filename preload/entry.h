@@ -73,7 +73,7 @@ struct Entry {
       if (__builtin_expect(!A::owns(block), 0)) return move_from_early(block, bytes);
       if (Count::is_limited || (Count::counts && !A::counts_itself)) old = A::usable_size(block);
     }
-    if (Count::is_limited && bytes > old && !fits(A::good_size(bytes) - old)) return out_of_memory();
+    if (Count::is_limited && bytes > old) return grow_limited(block, bytes, old);
     void *grown = A::resize(block, bytes);
     if (__builtin_expect(grown == nullptr, 0)) return out_of_memory();
     if constexpr (Count::counts) count_moved(grown, old, grown == block ? found : 0);
@@ -204,6 +204,24 @@ struct Entry {
       size_t bytes = A::foretells_size && found ? found : size_of_new(grown);
       if (ledger::allocated(bytes)) ledger::settle_allocated(bytes);
     }
+  }
+
+  // Under a hard limit the growth is counted before there is any, so that threads which grow blocks at the same
+  // time cannot pass it together.
+  __attribute__((noinline)) static void *grow_limited(void *block, size_t bytes, size_t old) {
+    size_t good = A::good_size(bytes), growth = good > old ? good - old : 0;
+    if (!fits(growth) || !ledger::reserve(growth, bytes)) return out_of_memory();
+    void *grown = A::resize(block, bytes);
+    if (!grown) {
+      ledger::unreserve(growth);
+      return out_of_memory();
+    }
+    if constexpr (A::counts_itself) {
+      if (ledger::resized_totals(A::allocated_total(), A::freed_total(), growth)) ledger::settle_freed(0);
+    } else {
+      if (ledger::resized(static_cast<int64_t>(size_of_new(grown)) - static_cast<int64_t>(old + growth))) ledger::settle_resized();
+    }
+    return grown;
   }
 
   // A block of the start-up's arena never reaches an allocator's own functions.

@@ -215,8 +215,9 @@ Reach reach_of(const Block &block, const Shard *mine, int64_t net_of_mine, bool 
       const Shard &s = p->shards[i];
       bool owned = i != 0 && has_owner(p, i);
       int64_t net = &s == mine ? net_of_mine : shard_net(s);
-      highest += !up || &s == mine || !owned ? net : load(s.ceiling_bytes);
-      lowest += !down || &s == mine || !owned ? net : load(s.floor_bytes);
+      // One that stands past its allowance (past the hard limit, or on its way here) is where it is.
+      highest += !up || &s == mine || !owned ? net : largest(net, load(s.ceiling_bytes));
+      lowest += !down || &s == mine || !owned ? net : smallest(net, load(s.floor_bytes));
       reach.shards += owned;
     }
     int64_t mapped = at_least_zero(process_mapped_bytes(p) - load(p->inherited_mapped_bytes));

@@ -1,6 +1,7 @@
 // Past the hard limit a request is refused: the larger ones at the limit, small ones a reserve further on.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <random>
 #include <thread>
 #include <vector>
@@ -81,5 +82,60 @@ TEST(LedgerHardLimit, TheReserveEnds) {
 }
 
 // With threads: what was granted and not freed never exceeds it.
+void fill_together(uint64_t seed, unsigned threads, int64_t largest, int steps) {
+  StartedLedger ledger({});
+  set_hard_limit(ledger, 0);
+  std::vector<std::thread> all;
+  std::atomic<int64_t> held = 0;
+  for (unsigned t = 0; t < threads; ++t) {
+    all.emplace_back([&, t] {
+      std::mt19937_64 random(seed * 1000 + t);
+      for (int i = 0; i < steps; ++i) {
+        auto bytes = static_cast<int64_t>(random() % static_cast<uint64_t>(largest)) + 1;
+        if (!unit::request(static_cast<size_t>(bytes))) continue;
+        held += bytes;
+        if (random() % 3 == 0) held -= bytes, unit::freed(static_cast<size_t>(bytes));
+      }
+    });
+  }
+  for (auto &thread : all) thread.join();
+  EXPECT_EQ(ledger.live(), held);
+  EXPECT_GE(held, kHard / 2) << "or nothing was tried";
+  EXPECT_LE(held, kHard + kEmergencyBytes) << seed << ", " << threads << " threads";
+}
+
+TEST(LedgerHardLimit, HoldsForManyThreads) {
+  for (uint64_t seed = 1; seed <= 5; ++seed) {
+    unit::in_child([=] { fill_together(seed, 2, 4096, 6000); });
+    unit::in_child([=] { fill_together(seed, 8, 4096, 1500); });
+    unit::in_child([=] { fill_together(seed, 16, 8192, 500); });
+  }
+}
+
+// realloc: the growth is counted before there is any, and no block grows past the limit.
+TEST(LedgerHardLimit, GrowingBlocksStayWithinIt) {
+  unit::in_child([] {
+    StartedLedger ledger({});
+    set_hard_limit(ledger, 0);
+    int64_t held = 0;
+    int refused = 0;
+    for (int i = 0; i < 5000; ++i) {
+      if (!unit::request(24)) break;
+      held += 24;
+      for (int64_t size = 24; size < 4000; size *= 2) {
+        if (!ledger::reserve(static_cast<size_t>(size), static_cast<size_t>(2 * size))) {
+          ++refused;
+          break;
+        }
+        if (ledger::resized(0)) ledger::settle_resized();
+        held += size;
+      }
+      ASSERT_EQ(ledger.live(), held);
+    }
+    EXPECT_GT(refused, 10);
+    EXPECT_LE(held, kHard + kEmergencyBytes);
+  });
+}
+
 }  // namespace
 }  // namespace membudget
