@@ -132,9 +132,6 @@ bool accept(const Finder &finder, DynamicCalls calls, const char *path, char *wh
 void (*mi_stats_print_function)(void *);
 void mimalloc_stats() { mi_stats_print_function(nullptr); }
 
-void (*mi_collect_function)(bool);
-void mimalloc_trim() { mi_collect_function(true); }
-
 // The numbers of two options since 2.0.0 (2.1 renamed them): decommit_delay and segment_decommit_delay, in ms.
 constexpr int kDelays[] = {15, 23};
 long (*mi_option_get_function)(int);
@@ -149,6 +146,20 @@ void learn_mimalloc_delays(const Finder &finder) {
     return;
   }
   for (int i = 0; i < 2; ++i) usual_delays[i] = mi_option_get_function(kDelays[i]);
+}
+
+void set_mimalloc_delays(bool at_once) {
+  if (!mi_option_set_function) return;
+  for (int i = 0; i < 2; ++i) mi_option_set_function(kDelays[i], at_once ? 0 : usual_delays[i]);
+}
+
+// With its delays it would only note what it is to give back later.
+bool gives_back_at_once;
+void (*mi_collect_function)(bool);
+void mimalloc_trim() {
+  set_mimalloc_delays(true);
+  mi_collect_function(true);
+  set_mimalloc_delays(gives_back_at_once);
 }
 
 size_t (*tc_nallocx_function)(size_t, int);
@@ -242,8 +253,8 @@ void *dynamic_aligned(size_t alignment, size_t bytes) {
 }
 
 void dynamic_give_back_at_once(bool at_once) {
-  if (!mi_option_set_function) return;
-  for (int i = 0; i < 2; ++i) mi_option_set_function(kDelays[i], at_once ? 0 : usual_delays[i]);
+  gives_back_at_once = at_once;
+  set_mimalloc_delays(at_once);
 }
 
 bool dynamic_contains_code(const void *address) {

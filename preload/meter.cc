@@ -32,13 +32,20 @@ Reading read() {
   return {cgroup.limit_bytes < machine ? cgroup.limit_bytes : machine, charged, true};
 }
 
-// While the level is critical, what is freed is to leave the footprint, so that the level can fall.
-void follow(uint32_t level) {
+// From the level critical on until memory grows again, what is freed is to leave the footprint: mimalloc gives back
+// what becomes free while it is told to do so at once, and keeps for long what did before. (All the time it would cost
+// several times the CPU.)
+void follow(const Header *h, int64_t counted) {
   static bool gives_back;
-  bool is_critical = level == MEMBUDGET_CRITICAL;
-  if (is_critical == gives_back) return;
-  gives_back = is_critical;
-  if (startup_allocator() == AllocatorKind::mimalloc) dynamic_give_back_at_once(is_critical);
+  static int64_t lowest;
+  constexpr int64_t kGrownShare = 16;
+  if (startup_allocator() != AllocatorKind::mimalloc) return;
+  bool is_critical = block_level(h) == MEMBUDGET_CRITICAL;
+  if (is_critical || counted < lowest) lowest = counted;
+  bool wanted = is_critical || (gives_back && counted < lowest + h->limit_bytes / kGrownShare);
+  if (wanted == gives_back) return;
+  gives_back = wanted;
+  dynamic_give_back_at_once(wanted);
 }
 
 }  // namespace

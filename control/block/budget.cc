@@ -191,7 +191,7 @@ void evaluate_locked(const Block &block, Process *self, int64_t fresh_bytes) {
   note_peaks(block, totals);
   MEMBUDGET_YIELD_POINT();
   set_level(block, level, totals);
-  if (self) footprint_follow(block.header);
+  if (self) footprint_follow(block.header, totals.counted());
   MEMBUDGET_YIELD_POINT();
   distribute(block, totals);
   __atomic_store_n(&block.header->allowance_sequence, sequence + 1, __ATOMIC_SEQ_CST);

@@ -73,13 +73,15 @@ uint32_t flushes_under_way(const Block &block) {
   return sum;
 }
 
-// What was seen to be needed and a quarter more; with few flushes seen, not less than a share of the limit that
+// What was seen to be needed and a quarter more, and a hundredth of the limit; with few flushes seen, not less than a share of the limit that
 // halves with each.
 int64_t learned_reserve(const Header *h) {
   int64_t limit = load(h->limit_bytes);
   int64_t seen = load(h->flush_worst_bytes);
   int64_t first = limit / 100 * kFirstReserveShare >> smallest(static_cast<int64_t>(h->flushes), 30);
-  int64_t reserve = largest(first, seen + seen / 4) + limit / 100;
+  int64_t hard = load(h->hard_limit_bytes);
+  int64_t out_of_reach = hard > 0 ? at_least_zero(limit - hard) : 0;
+  int64_t reserve = largest(first, seen + seen / 4) + largest(limit / 100, out_of_reach + limit / 200);
   return smallest(reserve, limit / 2);
 }
 
@@ -152,8 +154,8 @@ void footprint_trim(const Block &block, Process *self, uint32_t level) {
   if (level == MEMBUDGET_CRITICAL && block_level(h) != level) h->trimmed_crossings = h->crossings + 1;
 }
 
-void footprint_follow(const Header *h) {
-  if (meter.follow && is_footprint(h)) meter.follow(block_level(h));
+void footprint_follow(const Header *h, int64_t counted) {
+  if (meter.follow && is_footprint(h)) meter.follow(h, counted);
 }
 
 void footprint_note_trimmed(Header *h, int64_t counted) {

@@ -24,7 +24,7 @@ struct Reading {
 struct Meter {
   Reading (*read)();
   void (*trim)();
-  void (*follow)(uint32_t level);  // the level may have changed
+  void (*follow)(const Header *, int64_t counted);  // the level or the count have changed
 };
 void footprint_meter(const Meter &);
 
@@ -51,8 +51,8 @@ void footprint_trim(const Block &, Process *self, uint32_t level);
 // After it, when it has been measured.
 void footprint_note_trimmed(Header *, int64_t counted);
 
-// Tells this process's allocator of the level.
-void footprint_follow(const Header *);
+// Tells this process's allocator of the level and the count.
+void footprint_follow(const Header *, int64_t counted);
 
 // --- the reserve ---
 
