@@ -261,6 +261,170 @@ class StuckLevelTest(BatchTestCase):
         self.assertEqual(self.sizes(), [1, 5, 5])
 
 
+class OwnLoopTest(BatchTestCase):
+    """Loops that look themselves whether the batch is due."""
+
+    def test_due(self):
+        batch = self.batch(max_items=3)
+        self.assertIs(batch.due, False)
+        batch["a"] = 1
+        self.assertEqual((batch.due, batch.due_in), (False, None))
+        self.budget.elsewhere = 100 * MIB
+        self.assertEqual((batch.due, batch.due_in), (True, 0.0))
+        batch.flush()
+        self.assertEqual((batch.due, batch.due_in), (False, None))
+
+    def test_due_for_its_age(self):
+        with mock.patch("time.monotonic") as clock:
+            clock.return_value = 100
+            batch = self.batch(max_age=5)
+            self.assertIsNone(batch.due_in)
+            batch["a"] = 1
+            clock.return_value = 102
+            self.assertEqual((batch.due, batch.due_in), (False, 3))
+            clock.return_value = 106
+            self.assertEqual((batch.due, batch.due_in), (True, 0.0))
+            batch.flush()
+            self.assertEqual((self.sizes(), batch.due), ([1], False))
+
+    def test_without_process_batch(self):
+        batch = self.budget.batch = membudget.Batch(max_items=2, budget=self.budget)
+        for key in range(300):
+            batch[key] = key
+        batch.flush()
+        self.assertEqual((len(batch), batch.due), (300, True))
+        with batch.drain() as items:
+            self.assertEqual((len(items), len(batch)), (300, 0))
+            batch["next"] = 1
+        self.assertEqual((items, dict(batch)), ({}, {"next": 1}))
+
+    def test_drain_keeps_what_failed(self):
+        batch = membudget.Batch(budget=self.budget)
+        batch.update(a=1, b=2)
+        with self.assertRaises(OSError):
+            with batch.drain():
+                batch["a"] = "newer"
+                raise OSError("disk full")
+        self.assertEqual(dict(batch), {"a": "newer", "b": 2})
+
+    def test_drain_of_nothing(self):
+        with membudget.Batch(budget=self.budget).drain() as items:
+            self.assertEqual(items, {})
+
+    def test_drain_sees_to_the_level(self):
+        batch = self.budget.batch = membudget.Batch(budget=self.budget)
+        self.budget.elsewhere = self.budget.trimmed_bytes = 100 * MIB
+        batch["a"] = 1
+        with batch.drain():
+            pass
+        self.assertEqual((self.budget.trims, self.budget.crossed), (1, False))
+
+    def test_close(self):
+        batch = self.batch()
+        batch["a"] = 1
+        batch.close()
+        batch.close()
+        self.assertEqual(self.written, [{"a": 1}])
+        with self.assertRaisesRegex(RuntimeError, "closed"):
+            batch["b"] = 2
+        with batch:
+            batch["b"] = 2
+        self.assertEqual(self.sizes(), [1, 1])
+
+    def test_close_that_failed(self):
+        calls = mock.Mock(side_effect=[OSError, None])
+        batch = membudget.Batch(calls, budget=self.budget)
+        batch["a"] = 1
+        with self.assertRaises(OSError):
+            batch.close()
+        batch.close()
+        self.assertEqual((calls.call_count, len(batch)), (2, 0))
+
+
+class Refusing(dict):
+    """A dict that raises MemoryError the first `times` it is put into."""
+
+    def __init__(self, times, items=()):
+        super().__init__(items)
+        self.times = times
+
+    def __setitem__(self, key, value):
+        if self.times:
+            self.times -= 1
+            raise MemoryError
+        super().__setitem__(key, value)
+
+
+class MemoryErrorTest(BatchTestCase):
+    def refusing(self, times):
+        batch = self.batch()
+        batch["a"] = 1
+        batch._items = Refusing(times, batch._items)
+        return batch
+
+    def test_insertion_flushes_and_is_tried_again(self):
+        with self.refusing(1) as batch:
+            batch["b"] = 2
+            self.assertEqual((self.written, dict(batch)), ([{"a": 1}], {"b": 2}))
+        self.assertEqual(self.sizes(), [1, 1])
+
+    def test_insertion_is_tried_no_third_time(self):
+        class Key:
+            def __hash__(self):
+                raise MemoryError
+
+        batch = self.batch()
+        batch["a"] = 1
+        with self.assertRaises(MemoryError):
+            batch[Key()] = 2
+        self.assertEqual((self.sizes(), len(batch)), ([1], 0))
+
+    def test_guard(self):
+        results = [MemoryError, "made"]
+        make = mock.Mock(side_effect=results)
+        batch = self.batch()
+        batch["a"] = 1
+        self.assertEqual(batch.guard(make, 5, size=6), "made")
+        self.assertEqual(make.mock_calls, [mock.call(5, size=6)] * 2)
+        self.assertEqual((self.sizes(), self.budget.trims), ([1], 1))
+
+    def test_guard_lets_go_before_it_flushes(self):
+        class Payload:
+            alive = 0
+
+            def __init__(self):
+                Payload.alive += 1
+
+            def __del__(self):
+                Payload.alive -= 1
+
+        def make():
+            part = Payload()  # noqa: F841
+            if not seen:
+                raise MemoryError
+            return "made"
+
+        seen = []
+        batch = membudget.Batch(lambda items: seen.append(Payload.alive), budget=self.budget)
+        batch["a"] = 1
+        self.assertEqual((batch.guard(make), seen), ("made", [0]))
+
+    def test_guard_passes_other_errors_on(self):
+        batch = self.batch()
+        batch["a"] = 1
+        with self.assertRaises(ValueError):
+            batch.guard(int, "x")
+        with self.assertRaises(MemoryError):
+            batch.guard(mock.Mock(side_effect=MemoryError))
+        self.assertEqual(self.sizes(), [1])
+
+    def test_process_batch_that_needs_too_much(self):
+        batch = membudget.Batch(mock.Mock(side_effect=MemoryError), max_items=1, budget=self.budget)
+        with self.assertRaises(MemoryError):
+            batch["a"] = 1
+        self.assertEqual(dict(batch), {"a": 1})
+
+
 class SigtermTest(BatchTestCase):
     def setUp(self):
         super().setUp()
@@ -316,11 +480,36 @@ class SigtermTest(BatchTestCase):
                 self.terminate()
         self.assertEqual(self.written, [{"a": 1}])
 
-    def test_is_left_alone_otherwise(self):
-        with self.batch() as batch:
+    def test_is_left_to_who_handles_it(self):
+        for on_sigterm in (None, False):
+            with self.batch(on_sigterm=on_sigterm) as batch:
+                batch["a"] = 1
+                self.terminate()
+        self.assertEqual(self.seen, [signal.SIGTERM] * 2)
+
+    def test_is_taken_where_nobody_handles_it(self):
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        with self.assertRaises(SystemExit):
+            with self.batch() as batch:
+                batch["a"] = 1
+                self.terminate()
+                time.sleep(10)
+        self.assertEqual(self.written, [{"a": 1}])
+        self.assertIs(signal.getsignal(signal.SIGTERM), signal.SIG_DFL)
+        with self.batch(on_sigterm=False):
+            self.assertIs(signal.getsignal(signal.SIGTERM), signal.SIG_DFL)
+
+    def test_forked_child_does_not_flush(self):
+        with self.batch(on_sigterm=True) as batch:
             batch["a"] = 1
-            self.terminate()
-        self.assertEqual(self.seen, [signal.SIGTERM])
+            child = os.fork()
+            if child == 0:
+                try:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                finally:
+                    os._exit(7 if self.seen == [signal.SIGTERM] and not self.written else 1)
+            self.assertEqual(os.waitpid(child, 0)[1], 7 << 8)
+        self.assertEqual(self.sizes(), [1])
 
     def test_in_another_thread(self):
         def run():

@@ -18,6 +18,7 @@ from ._errors import BadBlock, NotAttached, TargetNotFound
 from ._fork import after_fork, prepare_fork
 
 __all__ = [
+    "AsyncBatch",
     "BadBlock",
     "Batch",
     "Budget",
@@ -29,3 +30,13 @@ __all__ = [
     "attach",
     "prepare_fork",
 ]
+
+
+def __getattr__(name):
+    # AsyncBatch takes asyncio with it, which most programs do not use.
+    if name != "AsyncBatch":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from ._async_batch import AsyncBatch
+
+    globals()[name] = AsyncBatch
+    return AsyncBatch

@@ -107,6 +107,11 @@ class Budget:
             raise ValueError(f"limit_bytes must be between 0 and 2**62, not {limit_bytes}")
         self._view.set_limit(limit_bytes)
 
+    @property
+    def reserve_bytes(self):
+        """How far below the limit CRITICAL is raised already, for what handing a batch over takes. See Batch."""
+        return self._view.header().reserve_bytes
+
     def trim(self):
         """Has the allocator hand its free memory back to the kernel; returns how many bytes.
 

@@ -6,10 +6,15 @@ slot of its own, and perhaps a block of its own or none: the addresses are looke
 
 import ctypes
 import os
+from collections import namedtuple
 
 from . import _abi, _futex
 from ._errors import HOW_TO_START, NotAttached
 from ._slot import Slot
+
+Usage = namedtuple("Usage", "counted_bytes peak_counted_bytes overhead_bytes figure_bytes")
+Usage.__doc__ = """What the group holds. The figure is what is held against the limit: counted bytes, with the
+overhead where the footprint is measured (else the overhead is 0)."""
 
 
 class _Functions:
@@ -25,6 +30,9 @@ class _Functions:
         self.block.argtypes = self.process.argtypes = self.trim.argtypes = []
         self.set_limit.argtypes = [ctypes.c_int64]
         self.trim.restype = ctypes.c_int64
+        self.set_reserve = getattr(library, "membudget_preload_set_reserve", None)
+        if self.set_reserve is not None:
+            self.set_reserve.argtypes = [ctypes.c_int64]
 
 
 class OwnView:
@@ -78,6 +86,39 @@ class OwnView:
         error = self._functions.set_limit(limit_bytes) if self.is_there else 0
         if error:
             raise OSError(-error, os.strerror(-error))
+
+    @property
+    def can_reserve(self):
+        """Whether set_reserve() does anything: there is a budget, and a library that keeps a reserve."""
+        return self.is_there and self._functions.set_reserve is not None
+
+    def set_reserve(self, reserve_bytes):
+        """Has CRITICAL raised that far below the group's limit; nothing where can_reserve is False. OSError."""
+        error = self._functions.set_reserve(reserve_bytes) if self.can_reserve else 0
+        if error:
+            raise OSError(-error, os.strerror(-error))
+
+    def limit_may_kill(self):
+        """Whether the limit follows the one at which the kernel kills."""
+        header = self._header
+        is_share = header.limit.is_set and header.limit.unit == _abi.UNIT_MILLIONTHS
+        return bool(is_share or header.measure == _abi.MEASURE_FOOTPRINT)
+
+    def usage(self):
+        """What the group holds right now, a Usage. Some microseconds for each of its processes."""
+        header = self._header
+        overhead = header.overhead_bytes if header.measure == _abi.MEASURE_FOOTPRINT else 0
+        counted = sum(sum(slot.own_bytes) for slot in self._group_slots())
+        return Usage(counted, max(header.peak_counted_bytes, counted), overhead, counted + overhead)
+
+    def _group_slots(self):
+        if not self.is_there:
+            return
+        for index in range(min(self._header.process_high, _abi.PROCESSES)):
+            address = self._address + _abi.HEADER_BYTES + index * _abi.PROCESS_BYTES
+            process = _abi.Process.from_address(address)
+            if process.state == _abi.PROCESS_LIVE:
+                yield Slot(process)
 
     def trim(self):
         """Has the allocator hand free memory back; how many bytes."""
