@@ -10,7 +10,7 @@ from collections import namedtuple
 
 from . import _abi, _futex
 from ._errors import HOW_TO_START, NotAttached
-from ._slot import Slot
+from ._slot import Slot, is_taken
 
 Usage = namedtuple("Usage", "counted_bytes peak_counted_bytes overhead_bytes figure_bytes")
 Usage.__doc__ = """What the group holds. The figure is what is held against the limit: counted bytes, with the
@@ -105,7 +105,7 @@ class OwnView:
         return bool(is_share or header.measure == _abi.MEASURE_FOOTPRINT)
 
     def usage(self):
-        """What the group holds right now, a Usage. Some microseconds for each of its processes."""
+        """What the group holds right now, a Usage. About 30 us for each other process of it."""
         header = self._header
         overhead = header.overhead_bytes if header.measure == _abi.MEASURE_FOOTPRINT else 0
         counted = sum(sum(slot.own_bytes) for slot in self._group_slots())
@@ -117,7 +117,7 @@ class OwnView:
         for index in range(min(self._header.process_high, _abi.PROCESSES)):
             address = self._address + _abi.HEADER_BYTES + index * _abi.PROCESS_BYTES
             process = _abi.Process.from_address(address)
-            if process.state == _abi.PROCESS_LIVE:
+            if process.state == _abi.PROCESS_LIVE and (process.pid == os.getpid() or is_taken(process)):
                 yield Slot(process)
 
     def trim(self):
