@@ -4,6 +4,9 @@ writes each batch to SQLite in one transaction when the memory budget is crossed
 
     membudget run --limit 256M -- python3 consumer.py --db events.sqlite < events.jsonl
 
+With --redis they come from a stream, and are acknowledged when they are in the database: what a killed consumer
+held is delivered again, and what it had written is not written twice.
+
 Ends at the end of the input or upon SIGTERM or SIGINT, with every event that was read in the database
 either way; exit status 143 or 130 then. 1: an event that was read may be missing, or nothing was read.
 """
@@ -22,10 +25,11 @@ except ImportError:  # from the source tree, without an installation
     import membudget
 
 from progress import Progress
-from source import Interrupt, parse, read_lines
+from source import Interrupt, parse, position, read_lines
 from store import Store, StoreError
 
 SHOWN_ERRORS = 5
+POLL_S = 0.2  # how long a stream is waited for before an interrupt is noticed
 RESERVE_BYTES = 5 << 19  # for writing a batch; SQLite's page cache takes 2 MB
 
 
@@ -44,22 +48,49 @@ class Consumer:
         """Consumes all lines."""
         with membudget.Batch(self._write, max_items=max_items) as batch:
             for number, line in enumerate(lines, 1):
-                try:
-                    key, payload = parse(line)
-                except ValueError as error:
-                    self._report_malformed(number, line, error)
-                    continue
-                known = batch.get(key)
-                batch[key] = (payload, known[1] + 1 if known else 1)
-                self.events += 1
-                self.largest_line = max(self.largest_line, len(line))
-                if self.events % 256 == 0:
-                    self._progress.show(self.events, len(self.batch_sizes), len(batch))
+                self._take_in(batch, f"line {number}", line)
 
-    def _write(self, items):
+    def run_stream(self, stream, interrupt, max_items):
+        """Consumes an EventStream up to its end or an interrupt."""
+        batch = membudget.Batch(max_items=max_items)
+        stored = position(self._store.position(stream.identity) or "0-0")
+        ids = []  # read and not acknowledged
+        is_end = False
+        while not is_end and not interrupt.signal:
+            for id_, text in stream.read(POLL_S):
+                ids.append(id_)
+                if text is None:
+                    is_end = True
+                elif position(id_) > stored:  # else it was stored, but not acknowledged any more
+                    self._take_in(batch, f"event {id_}", text)
+                if batch.due:
+                    self._commit(batch, stream, ids)
+        self._commit(batch, stream, ids)
+
+    def _commit(self, batch, stream, ids):
+        with batch.drain() as items:
+            if items:
+                self._write(items, stream.identity, ids[-1])
+        stream.acknowledge(ids)
+        ids.clear()
+
+    def _take_in(self, batch, where, line):
+        try:
+            key, payload = parse(line)
+        except ValueError as error:
+            self._report_malformed(where, line, error)
+            return
+        known = batch.get(key)
+        self.events += 1
+        self.largest_line = max(self.largest_line, len(line))
+        batch[key] = (payload, known[1] + 1 if known else 1)
+        if self.events % 256 == 0:
+            self._progress.show(self.events, len(self.batch_sizes), len(batch))
+
+    def _write(self, items, source=None, source_position=None):
         self._progress.show(self.events, len(self.batch_sizes), len(items), is_writing=True)
         self._reserve = None
-        self._store.write(items)
+        self._store.write(items, source, source_position)
         self.batch_sizes.append(len(items))
         items.clear()
         self._set_aside()
@@ -69,13 +100,13 @@ class Consumer:
         # still room for it.
         self._reserve = bytearray(min(RESERVE_BYTES, self._budget.limit_bytes // 8))
 
-    def _report_malformed(self, number, line, error):
+    def _report_malformed(self, where, line, error):
         if not line.strip():
             return
         self.malformed += 1
         if self.malformed <= SHOWN_ERRORS:
             self._progress.clear()
-            print(f"line {number} is left out: {error}", file=sys.stderr)
+            print(f"{where} is left out: {error}", file=sys.stderr)
             if self.malformed == SHOWN_ERRORS:
                 print("further ones are counted only", file=sys.stderr)
 
@@ -114,10 +145,21 @@ def peak_rss_bytes():
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--db", required=True, help="SQLite file; what is in it stays")
+    parser.add_argument("--redis", metavar="SOCKET", help="read the stream of this server, by its unix socket")
     parser.add_argument("--max-items", type=int, help="flush at this many items, too")
     parser.add_argument("--expect", type=int, help="events that are coming, for the display of progress")
     parser.add_argument("--report", help="file for the final figures, as JSON")
     return parser.parse_args()
+
+
+def consume_stream(consumer, arguments, interrupt):
+    """The events of a Redis stream. OSError when the server is not there."""
+    from redis_stream import EventStream, StreamError, connect
+
+    try:
+        consumer.run_stream(EventStream(connect(arguments.redis)), interrupt, arguments.max_items)
+    except StreamError as error:
+        raise OSError(f"Redis at {arguments.redis}: {error}; what is not acknowledged stays there") from error
 
 
 def consume(arguments, interrupt):
@@ -129,7 +171,10 @@ def consume(arguments, interrupt):
     progress = Progress(budget, arguments.expect)
     consumer = Consumer(store, budget, progress)
     try:
-        consumer.run(read_lines(sys.stdin.fileno(), interrupt), arguments.max_items)
+        if arguments.redis:
+            consume_stream(consumer, arguments, interrupt)
+        else:
+            consumer.run(read_lines(sys.stdin.fileno(), interrupt), arguments.max_items)
     except StoreError as error:
         raise StoreError(f"{error}; {consumer.events} events were read, the last of them are not in it") from error
     finally:

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """The main job: the batch consumer under a memory budget, then once more with a fixed batch size.
 
+With --redis the events go through a Redis stream, and a consumer that is killed is started again.
+
 Called by scripts/run, which explains the options. Exit status: 0; 1 when a run failed; 2 for wrong
 settings; 128 + N when signal N ended it.
 """
@@ -17,6 +19,8 @@ import tempfile
 from report import print_report
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+MOST_RESTARTS = 20
+LOOK_S = 0.5
 
 
 class Failed(Exception):
@@ -33,6 +37,30 @@ def consumer_command(options, database, report, max_items=None):
     return command
 
 
+class Pipe:
+    """The consumer reads the events from its standard input."""
+
+    arguments = ()
+
+    def __init__(self, events):
+        self.stdin = events
+
+    def started(self):
+        """Call when the consumer has been started."""
+        if self.stdin is not sys.stdin:
+            self.stdin.close()  # so that the generator notices when the consumer has ended
+
+    def check(self):
+        """Raises Failed when no more events can come, and the consumer would wait for ever."""
+
+    def can_restart(self):
+        """Whether another consumer could go on where one was killed."""
+        return False
+
+    def complete(self, report):
+        """Adds what only this side knows. Failed."""
+
+
 @contextlib.contextmanager
 def open_input(options):
     """A file or pipe with the events. A generator of our own is ended with it."""
@@ -45,6 +73,62 @@ def open_input(options):
         generator = [sys.executable, os.path.join(HERE, "generate.py"), "--events", str(options.events)]
         with subprocess.Popen(generator, stdout=subprocess.PIPE) as process:
             yield process.stdout
+
+
+class Stream:
+    """The consumer reads the events from a Redis stream that a producer fills."""
+
+    stdin = subprocess.DEVNULL
+
+    def __init__(self, socket, producer):
+        self.arguments = ("--redis", socket)
+        self._socket = socket
+        self._producer = producer
+        self._restarts = 0
+
+    def started(self):
+        """Nothing to be done."""
+
+    def check(self):
+        """Raises Failed when the producer has failed, and has said why."""
+        if self._producer.poll():
+            raise Failed(1)
+
+    def can_restart(self):
+        """As long as that makes sense."""
+        self._restarts += 1
+        return self._restarts <= MOST_RESTARTS
+
+    def complete(self, report):
+        """How many consumers were killed. Failed when one has ended by itself, but left something behind."""
+        from redis_stream import connected, counts
+
+        report["restarts"] = self._restarts
+        with connected(self._socket) as connection:
+            left, pending = counts(connection)
+        if not report["signal"] and (left or pending):
+            print(f"scripts/run: {left} entries are left in the stream, {pending} not acknowledged", file=sys.stderr)
+            raise Failed(1)
+
+
+@contextlib.contextmanager
+def open_source(options):
+    """A Pipe or a Stream with the events."""
+    with open_input(options) as events:
+        if not options.redis:
+            yield Pipe(events)
+            return
+        from redis_server import running_server
+
+        with running_server() as socket:
+            command = [sys.executable, os.path.join(HERE, "produce.py"), "--redis", socket]
+            with subprocess.Popen(command, stdin=events) as producer:
+                if events is not sys.stdin:
+                    events.close()
+                try:
+                    yield Stream(socket, producer)
+                finally:
+                    producer.kill()
 
 
 class Runner:
@@ -63,18 +147,37 @@ class Runner:
 
     def run(self, options, database, max_items=None):
         """Runs the consumer over the input; returns its report. Failed."""
-        with tempfile.TemporaryDirectory(prefix="membudget-run-") as folder, open_input(options) as events:
+        with tempfile.TemporaryDirectory(prefix="membudget-run-") as folder, open_source(options) as source:
             report = os.path.join(folder, "report.json")
-            self._process = subprocess.Popen(consumer_command(options, database, report, max_items), stdin=events)
-            if self._signal:  # came before there was a process to send it to
-                self._process.send_signal(self._signal)
-            if events is not sys.stdin:
-                events.close()  # so that the generator notices when the consumer has ended
-            status = self._process.wait()
+            command = [*consumer_command(options, database, report, max_items), *source.arguments]
+            status = self._run(command, source)
+            while status == -signal.SIGKILL and not self._signal and source.can_restart():
+                print("the consumer was killed; another one goes on with what it had not acknowledged", file=sys.stderr)
+                status = self._run(command, source)
             if not os.path.exists(report):
                 raise Failed(status if status >= 0 else 128 - status)
             with open(report) as file:
-                return json.load(file)
+                figures = json.load(file)
+            source.complete(figures)
+            return figures
+
+    def _run(self, command, source):
+        self._process = subprocess.Popen(command, stdin=source.stdin)
+        source.started()
+        if self._signal:  # came before there was a process to send it to
+            self._process.send_signal(self._signal)
+        try:
+            return self._wait(source)
+        finally:
+            self._process.kill()
+            self._process.wait()
+
+    def _wait(self, source):
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self._process.wait(LOOK_S)
+            if not self._signal:
+                source.check()
 
 
 def careful_count(report):
@@ -98,6 +201,7 @@ def parse_arguments():
     parser.add_argument("--events", type=int, required=True)
     parser.add_argument("--input", help="a file of JSON lines, - for standard input; else they are generated")
     parser.add_argument("--db", required=True)
+    parser.add_argument("--redis", action="store_true", help="by way of a Redis stream")
     return parser.parse_args()
 
 
@@ -107,12 +211,12 @@ def main():
     try:
         report = runner.run(options, options.db)
         columns = [(f"budget {options.limit}, {report['allocator']}", report)]
-        can_compare = options.input != "-" and report["limit_bytes"] and not report["signal"]
+        can_compare = options.input != "-" and not options.redis and report["limit_bytes"] and not report["signal"]
         if can_compare:
             columns.append(compare(runner, options, report))
     except Failed as failure:
         return failure.args[0]
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         return f"scripts/run: {error}"
     print_report(columns)
     if any(report["stored"] != report["events"] for _, report in columns):

@@ -11,6 +11,8 @@ def print_report(columns):
 
 def _rows(reports, titles):
     yield "", titles
+    if any(r.get("restarts") for r in reports):
+        yield "consumers killed before", [f"{r['restarts']}" for r in reports]
     yield "events", [f"{r['events']:,}" for r in reports]
     yield "in the database", [f"{r['stored']:,}" for r in reports]
     if any(r["malformed"] for r in reports):

@@ -61,3 +61,9 @@ def parse(line):
     if b"\\u" in line:  # may hold half a surrogate pair, which no text can be encoded with
         json.dumps([key, payload], ensure_ascii=False).encode()
     return key, payload
+
+
+def position(id_):
+    """The id of a stream's entry as something to compare."""
+    milliseconds, _, number = id_.partition("-")
+    return int(milliseconds), int(number)

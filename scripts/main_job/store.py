@@ -16,12 +16,16 @@ class Store:
         try:
             self._db = sqlite3.connect(path)
             self._db.execute("CREATE TABLE IF NOT EXISTS events (key TEXT PRIMARY KEY, payload TEXT, count INTEGER)")
+            self._db.execute("CREATE TABLE IF NOT EXISTS positions (source TEXT PRIMARY KEY, position TEXT)")
             self._db.commit()
         except sqlite3.Error as error:
             raise self._explained(error) from error
 
-    def write(self, batch):
-        """Stores {key: [payload, count]} in one transaction: all of it or, with StoreError, nothing."""
+    def write(self, batch, source=None, position=None):
+        """Stores {key: [payload, count]} in one transaction: all of it or, with StoreError, nothing.
+
+        With it goes how far the events of `source` are stored: what comes from there again can be told.
+        """
         rows = ((key, as_text(payload), count) for key, (payload, count) in batch.items())
         try:
             with self._db:
@@ -30,8 +34,18 @@ class Store:
                     " SET payload = excluded.payload, count = count + excluded.count",
                     rows,
                 )
+                if source is not None:
+                    self._db.execute("INSERT OR REPLACE INTO positions VALUES (?, ?)", (source, position))
         except sqlite3.Error as error:
             raise self._explained(error) from error
+
+    def position(self, source):
+        """What the last write() of `source` said; None when there was none."""
+        try:
+            row = self._db.execute("SELECT position FROM positions WHERE source = ?", (source,)).fetchone()
+        except sqlite3.Error as error:
+            raise self._explained(error) from error
+        return row[0] if row else None
 
     def count_events(self):
         """How many events all rows together had."""

@@ -190,7 +190,7 @@ class OptionsTest(MainJobTestCase):
     def test_help(self):
         done = subprocess.run([RUN, "--help"], stdout=subprocess.PIPE, text=True, timeout=20)
         self.assertEqual(done.returncode, 0)
-        for option in ("--limit", "--allocator", "--events", "--input", "--db"):
+        for option in ("--limit", "--allocator", "--events", "--input", "--redis", "--db"):
             self.assertIn(option, done.stdout)
 
 
