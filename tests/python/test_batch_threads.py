@@ -79,6 +79,35 @@ class ThreadsTest(unittest.TestCase):
         self.assertLessEqual(max(map(len, self.written)), 54)
         self.assertGreater(sorted(map(len, self.written))[len(self.written) // 2], 40)
 
+    def test_flush_in_the_middle_of_an_insertion(self):
+        """A key's own hash function stops the insertion after the dict has been looked up."""
+        entered = threading.Event()
+
+        class Key:
+            def __hash__(self):
+                entered.set()
+                time.sleep(0.1)
+                return 5
+
+        def process(items):
+            before = len(items)
+            time.sleep(0.3)
+            self.assertEqual(len(items), before)
+            self.written.append(len(items))
+
+        def insert():
+            batch["first"] = 1
+            batch[Key()] = 2
+            batch["last"] = 3
+
+        def flush():
+            self.assertTrue(entered.wait(WAIT_S))
+            batch.flush()
+
+        with self.batch(process) as batch:
+            run_all(insert, flush)
+        self.assertEqual(sum(self.written), 3)
+
     def test_flushes_by_hand_meanwhile(self):
         done = threading.Event()
 
