@@ -112,11 +112,11 @@ class AsyncBatch(Collected):
         try:
             await self._process_batch(items)
         except BaseException as error:
-            self._reserve.flush_ended()
+            self._reserve.flush_ends()
             self._give_back(items, deadline, error)
             raise
         else:
-            self._reserve.flush_ended()
+            self._reserve.flush_ends()
             del items
             self._relieve()
         finally:

@@ -47,10 +47,10 @@ class Batch(Collected, MutableMapping):
     Without process_batch nothing is handed over by itself: the loop looks at `due`, and calls drain().
 
     `budget` is attach(required=False) unless given. `reserve` is how far below the limit the budget counts as
-    crossed, for what processing takes: bytes, or "learn", measured at every flush: first the mark is at 85 % of
-    the limit, then it comes closer, up to 99 %, as far as the worst flush seen leaves room. By default it is
-    learned where the limit is a percentage or the footprint is measured (there exceeding it means being
-    killed), else none. It is the group's, and needs a libmembudget.so that can keep it.
+    crossed, for what processing takes: bytes, or "learn", from every flush: at first the mark is at 85 % of the
+    limit, then it comes closer, up to 99 %, as far as the worst flush seen leaves room. By default it is learned
+    where the limit is a percentage or the footprint is measured, for there exceeding it means being killed, else
+    it is left as it is, which is none. It is the group's: budget.reserve_bytes.
 
     SIGTERM, while the main thread is in the `with` block, ends it: it raises SystemExit(143) (after
     process_batch, if that is running there), so the items are flushed on the way out; the previous handler is
@@ -178,7 +178,7 @@ class Batch(Collected, MutableMapping):
             except BaseException as error:
                 self._keep(items, deadline, error)
                 raise
-            self._reserve.flush_ended()
+            self._reserve.flush_ends()
             items.clear()
             self._relieve()
 
@@ -217,12 +217,12 @@ class Batch(Collected, MutableMapping):
         except BaseException as error:
             self._keep(items, deadline, error)
             raise
-        self._reserve.flush_ended()
+        self._reserve.flush_ends()
         del items
         self._relieve()
 
     def _keep(self, items, deadline, error):
-        self._reserve.flush_ended()
+        self._reserve.flush_ends()
         with self._lock:
             self._give_back(items, deadline, error)
 

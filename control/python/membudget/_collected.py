@@ -101,7 +101,7 @@ class Collected(Mapping):
         taken = self._items, self._deadline
         self._items, self._deadline = {}, None
         self._error = None  # its traceback may hold an earlier batch
-        self._reserve.flush_begins(self.budget.crossed)
+        self._reserve.flush_begins()
         return taken
 
     def _give_back(self, items, deadline, error):

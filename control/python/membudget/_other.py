@@ -24,7 +24,7 @@ class OtherView:
     """A process of a block (`index` of its slot), or with index None all of them: the group."""
 
     wait_slice = 1.0  # seconds; how late the end of the target is noticed
-    can_reserve = False  # only who flushes knows what a flush takes
+    can_reserve = False  # only a process itself knows when it flushes
 
     def __init__(self, file, index=None):
         self._file = file

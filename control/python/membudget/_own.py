@@ -6,15 +6,10 @@ slot of its own, and perhaps a block of its own or none: the addresses are looke
 
 import ctypes
 import os
-from collections import namedtuple
 
 from . import _abi, _futex
 from ._errors import HOW_TO_START, NotAttached
-from ._slot import Slot, is_taken
-
-Usage = namedtuple("Usage", "counted_bytes peak_counted_bytes overhead_bytes figure_bytes")
-Usage.__doc__ = """What the group holds. The figure is what is held against the limit: counted bytes, with the
-overhead where the footprint is measured (else the overhead is 0)."""
+from ._slot import Slot
 
 
 class _Functions:
@@ -30,9 +25,11 @@ class _Functions:
         self.block.argtypes = self.process.argtypes = self.trim.argtypes = []
         self.set_limit.argtypes = [ctypes.c_int64]
         self.trim.restype = ctypes.c_int64
-        self.set_reserve = getattr(library, "membudget_preload_set_reserve", None)
-        if self.set_reserve is not None:
-            self.set_reserve.argtypes = [ctypes.c_int64]
+        self.set_reserve = library.membudget_preload_set_reserve
+        self.flush_begins = library.membudget_preload_flush_begins
+        self.flush_ends = library.membudget_preload_flush_ends
+        self.set_reserve.argtypes = [ctypes.c_int64]
+        self.flush_begins.argtypes = self.flush_ends.argtypes = []
 
 
 class OwnView:
@@ -89,36 +86,30 @@ class OwnView:
 
     @property
     def can_reserve(self):
-        """Whether set_reserve() does anything: there is a budget, and a library that keeps a reserve."""
-        return self.is_there and self._functions.set_reserve is not None
+        """Whether set_reserve() does anything."""
+        return self.is_there
 
     def set_reserve(self, reserve_bytes):
-        """Has CRITICAL raised that far below the group's limit; nothing where can_reserve is False. OSError."""
-        error = self._functions.set_reserve(reserve_bytes) if self.can_reserve else 0
+        """Has CRITICAL raised that far below the group's limit; negative: as the library learns it. OSError."""
+        error = self._functions.set_reserve(reserve_bytes) if self.is_there else 0
         if error:
             raise OSError(-error, os.strerror(-error))
+
+    def flush_begins(self):
+        """Tells the library that a batch is being processed from here on, to flush_ends()."""
+        if self.is_there:
+            self._functions.flush_begins()
+
+    def flush_ends(self):
+        """Ends flush_begins()."""
+        if self.is_there:
+            self._functions.flush_ends()
 
     def limit_may_kill(self):
         """Whether the limit follows the one at which the kernel kills."""
         header = self._header
         is_share = header.limit.is_set and header.limit.unit == _abi.UNIT_MILLIONTHS
         return bool(is_share or header.measure == _abi.MEASURE_FOOTPRINT)
-
-    def usage(self):
-        """What the group holds right now, a Usage. About 30 us for each other process of it."""
-        header = self._header
-        overhead = header.overhead_bytes if header.measure == _abi.MEASURE_FOOTPRINT else 0
-        counted = sum(sum(slot.own_bytes) for slot in self._group_slots())
-        return Usage(counted, max(header.peak_counted_bytes, counted), overhead, counted + overhead)
-
-    def _group_slots(self):
-        if not self.is_there:
-            return
-        for index in range(min(self._header.process_high, _abi.PROCESSES)):
-            address = self._address + _abi.HEADER_BYTES + index * _abi.PROCESS_BYTES
-            process = _abi.Process.from_address(address)
-            if process.state == _abi.PROCESS_LIVE and (process.pid == os.getpid() or is_taken(process)):
-                yield Slot(process)
 
     def trim(self):
         """Has the allocator hand free memory back; how many bytes."""
