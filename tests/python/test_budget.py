@@ -75,7 +75,7 @@ class NoBudgetTest(unittest.TestCase):
         deadline = time.monotonic() + 5
         while threading.active_count() > before and time.monotonic() < deadline:
             time.sleep(0.01)
-        self.assertEqual(threading.active_count(), before)
+        self.assertLessEqual(threading.active_count(), before)
 
     def test_program_ends_in_spite_of_a_wait(self):
         code = (

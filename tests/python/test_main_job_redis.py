@@ -18,7 +18,7 @@ from test_main_job import MAIN_JOB, MainJobTestCase, generate
 
 sys.path.insert(0, MAIN_JOB)
 from redis_server import running_server  # noqa: E402
-from redis_stream import connected, counts  # noqa: E402
+from redis_stream import connected, counts, create_group  # noqa: E402
 
 WAIT_S = 60
 
@@ -57,6 +57,8 @@ class RedisTestCase(MainJobTestCase):
         self.stack = contextlib.ExitStack()
         self.addCleanup(self.stack.close)
         self.socket = self.stack.enter_context(running_server())
+        with connected(self.socket) as connection:
+            create_group(connection)
 
     def produce(self, text):
         """Feeds the stream in the background."""
@@ -76,6 +78,12 @@ class RedisTestCase(MainJobTestCase):
     def assert_all_stored(self, text):
         self.assert_stored(text)
         self.assertEqual(self.counts(), (0, 0))
+
+    def wait_for(self, condition):
+        deadline = time.monotonic() + WAIT_S
+        while not condition():
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
 
     def counts(self):
         with connected(self.socket) as connection:
@@ -139,12 +147,6 @@ class StreamTest(RedisTestCase):
             return sum(count for _, count in self.rows().values())
         return 0
 
-    def wait_for(self, condition):
-        deadline = time.monotonic() + WAIT_S
-        while not condition():
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.02)
-
 
 class KillTest(RedisTestCase):
     def start(self, *options):
@@ -154,13 +156,22 @@ class KillTest(RedisTestCase):
         dice = random.Random(3)
         text = generate(12_000, "--keys", "5000")
         self.produce(text)
-        for _ in range(5):
+        self.wait_for(lambda: self.counts()[0] > 700)
+        for _ in range(6):
+            held = dice.randrange(1, 700)  # of a batch of 700; what the consumer before held is there already
             with self.start("--max-items", "700") as process:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(dice.uniform(0.3, 0.9))
+                before = self.acknowledged()
+                self.wait_for(lambda: self.acknowledged() > before and self.counts()[1] >= held)
+                time.sleep(dice.uniform(0, 0.02))
                 process.kill()
         self.consume(b"", "--max-items", "700")
         self.assert_all_stored(text)
+
+    def acknowledged(self):
+        """How many entries have left the stream, but for those that are to come."""
+        with connected(self.socket) as connection:
+            stream = connection.xinfo_stream("events")
+            return int(stream["entries-added"]) - stream["length"]
 
     def test_at_the_worst_moments(self):
         for point in ("within the transaction", "before it is acknowledged", "half acknowledged"):
