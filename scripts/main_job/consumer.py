@@ -44,46 +44,56 @@ class Consumer:
         self._progress = progress
         self._set_aside()
 
-    def run(self, lines, max_items):
-        """Consumes all lines."""
+    def run(self, fd, interrupt, max_items):
+        """Consumes the lines that come from a file descriptor, up to its end or an interrupt."""
         with membudget.Batch(self._write, max_items=max_items) as batch:
-            for number, line in enumerate(lines, 1):
+            for number, line in enumerate(read_lines(fd, interrupt, batch.guard), 1):
                 self._take_in(batch, f"line {number}", line)
 
     def run_stream(self, stream, interrupt, max_items):
         """Consumes an EventStream up to its end or an interrupt."""
         batch = membudget.Batch(max_items=max_items)
         stored = position(self._store.position(stream.identity) or "0-0")
-        ids = []  # read and not acknowledged
+        ids = []  # of what is in the batch, or needs not be
         is_end = False
         while not is_end and not interrupt.signal:
-            for id_, text in stream.read(POLL_S):
-                ids.append(id_)
+            for id_, text in self._with_room(batch, stream, ids, stream.read, POLL_S):
                 if text is None:
                     is_end = True
                 elif position(id_) > stored:  # else it was stored, but not acknowledged any more
-                    self._take_in(batch, f"event {id_}", text)
+                    self._with_room(batch, stream, ids, self._take_in, batch, f"event {id_}", text)
+                ids.append(id_)
                 if batch.due:
                     self._commit(batch, stream, ids)
         self._commit(batch, stream, ids)
+
+    def _with_room(self, batch, stream, ids, function, *arguments):
+        """function(*arguments), upon MemoryError once more after a commit."""
+        try:
+            return function(*arguments)
+        except MemoryError:
+            pass
+        self._commit(batch, stream, ids)
+        return function(*arguments)
 
     def _commit(self, batch, stream, ids):
         with batch.drain() as items:
             if items:
                 self._write(items, stream.identity, ids[-1])
-        stream.acknowledge(ids)
-        ids.clear()
+        if ids:
+            stream.acknowledge(ids)
+            ids.clear()
 
     def _take_in(self, batch, where, line):
         try:
-            key, payload = parse(line)
+            key, payload = batch.guard(parse, line)
         except ValueError as error:
             self._report_malformed(where, line, error)
             return
         known = batch.get(key)
+        batch[key] = (payload, known[1] + 1 if known else 1)
         self.events += 1
         self.largest_line = max(self.largest_line, len(line))
-        batch[key] = (payload, known[1] + 1 if known else 1)
         if self.events % 256 == 0:
             self._progress.show(self.events, len(self.batch_sizes), len(batch))
 
@@ -174,7 +184,7 @@ def consume(arguments, interrupt):
         if arguments.redis:
             consume_stream(consumer, arguments, interrupt)
         else:
-            consumer.run(read_lines(sys.stdin.fileno(), interrupt), arguments.max_items)
+            consumer.run(sys.stdin.fileno(), interrupt, arguments.max_items)
     except StoreError as error:
         raise StoreError(f"{error}; {consumer.events} events were read, the last of them are not in it") from error
     finally:

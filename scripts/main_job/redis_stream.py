@@ -49,10 +49,18 @@ class EventStream:
         self.identity = connection.get(_IDENTITY).decode()  # of this stream, however often the server is started
 
     def read(self, timeout):
-        """[(id, text)] of the next entries; none after `timeout` seconds. A text of None is the end."""
-        streams = self._redis.xreadgroup(
-            GROUP, CONSUMER, {STREAM: self._after}, count=_ENTRIES_AT_ONCE, block=int(timeout * 1000)
-        )
+        """[(id, text)] of the next entries; none after `timeout` seconds. A text of None is the end.
+
+        After MemoryError, once all that came before is acknowledged, it begins with what was lost then.
+        """
+        try:
+            streams = self._redis.xreadgroup(
+                GROUP, CONSUMER, {STREAM: self._after}, count=_ENTRIES_AT_ONCE, block=int(timeout * 1000)
+            )
+        except MemoryError:
+            self._redis.connection_pool.disconnect()  # in the middle of an answer
+            self._after = "0"
+            raise
         entries = streams[0][1] if streams else []
         if self._after != ">":
             self._after = entries[-1][0] if entries else ">"

@@ -23,28 +23,34 @@ class Interrupt:
         self.signal = self.signal or number
 
 
-def read_lines(fd, interrupt):
+def read_lines(fd, interrupt, guard):
     """Yields complete lines, as bytes; a last one without a newline only at the end of the input.
 
-    After an interrupt nothing more is read, but what was read is still handed out: it is in no pipe any
-    more for anyone else to read.
+    guard(function, *arguments) calls what takes memory, and sees to it that there is some. After an interrupt
+    nothing more is read, but what was read is still handed out: it is in no pipe any more for anyone else to read.
     """
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     poll.register(interrupt.fd, select.POLLIN)
-    rest = b""
+    pieces = []  # of the line that has begun
     while not interrupt.signal:
         ready = dict(poll.poll())
         if fd not in ready:
             continue
-        chunk = os.read(fd, _CHUNK)
+        chunk = guard(os.read, fd, _CHUNK)
         if not chunk:
-            if rest:
-                yield rest
+            if pieces:
+                yield guard(b"".join, pieces)
             return
-        lines = (rest + chunk).split(b"\n")
-        rest = lines.pop()
-        yield from lines
+        first, *others = chunk.split(b"\n")
+        pieces.append(first)
+        if others:
+            line = guard(b"".join, pieces)
+            pieces.clear()
+            yield line
+            del line
+            yield from others[:-1]
+            pieces = [others[-1]] if others[-1] else []
 
 
 def parse(line):

@@ -34,8 +34,8 @@ class MainJobTestCase(BlockTestCase):
     def path(self, name):
         return os.path.join(self.folder, name)
 
-    def command(self, *options, limit="24M", db=None):
-        under = [CLI, "run", "--limit", limit, "--"] if limit else []
+    def command(self, *options, limit="24M", hard_limit="1T", db=None):
+        under = [CLI, "run", "--limit", limit, "--hard-limit", hard_limit, "--"] if limit else []
         return [*under, *CONSUMER, "--db", db or self.db, "--report", self.path("report.json"), *options]
 
     def consume(self, text, *options, status=0, **settings):
@@ -110,6 +110,18 @@ class ConsumerTest(MainJobTestCase):
         )
         self.assertEqual((self.report()["events"], self.report()["malformed"]), (4, len(bad)))
         self.assertRegex(errors, "line 1 is left out: .*\n(.*\n)*further ones are counted only")
+
+    def test_payload_that_does_not_fit_any_more(self):
+        """It costs a flush and not the process. Alone it takes up to 51 MB, with what is held before some 70."""
+        text = generate(9000)
+        lines = text.splitlines(keepends=True)
+        large = json.dumps({"key": "large", "payload": "x" * (10 << 20)}).encode() + b"\n"
+        text = b"".join([*lines[:8000], large, *lines[8000:]])
+        self.consume(text, limit="56M", hard_limit="58M")
+        self.assert_stored(text)
+        report = self.report()
+        self.assertLessEqual(report["peak_counted_bytes"], 59 << 20)
+        self.assertEqual(report["stored"], 9001)
 
     def test_no_events(self):
         self.consume(b"")

@@ -4,6 +4,7 @@ Real redis-servers, real kills. Needs redis-server and python3-redis; scripts/se
 """
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -100,6 +101,15 @@ class StreamTest(RedisTestCase):
         self.assertEqual((report["events"], report["stored"]), (6000, 6000))
         self.assertGreater(report["batches"], 1)
         self.assertLess(report["peak_counted_bytes"], 1.02 * report["limit_bytes"])
+
+    def test_payload_that_does_not_fit_any_more(self):
+        text = generate(9000)
+        lines = text.splitlines(keepends=True)
+        large = json.dumps({"key": "large", "payload": "x" * (10 << 20)}).encode() + b"\n"
+        text = b"".join([*lines[:8000], large, *lines[8000:]])
+        self.produce(text)
+        self.consume(b"", limit="68M", hard_limit="70M")
+        self.assert_all_stored(text)
 
     def test_malformed_events(self):
         good = b'{"key": "a", "payload": "b"}\n'
