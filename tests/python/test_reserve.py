@@ -132,7 +132,7 @@ with membudget.Batch(process) as batch:
         key += 1
         batch[key] = bytes(key * 7919 % 8000)
 assert 0.14 < reserves[0] / limit < 0.17, reserves
-assert reserves == sorted(reserves, reverse=True), reserves
+assert reserves[0] > reserves[1] > max(reserves[2:]), reserves
 assert 4 * 2**20 < budget.reserve_bytes < 0.12 * limit, budget.reserve_bytes
 """
 
