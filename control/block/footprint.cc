@@ -20,6 +20,8 @@ Meter meter;
 bool is_share(const membudget_amount &amount) { return amount.is_set && amount.unit == MEMBUDGET_UNIT_MILLIONTHS; }
 bool is_footprint(const Header *h) { return __atomic_load_n(&h->measure, __ATOMIC_RELAXED) == MEMBUDGET_MEASURE_FOOTPRINT; }
 
+bool needs_reading(const Header *h) { return is_footprint(h) || is_share(h->limit) || is_share(h->hard_limit); }
+
 bool is_counted(const Process *p) { return __atomic_load_n(&p->state, __ATOMIC_ACQUIRE) == MEMBUDGET_PROCESS_LIVE; }
 
 template <typename F>
@@ -42,7 +44,7 @@ int64_t room_above(const Header *h, int64_t counted) {
 // Counted bytes from which to measure anew. A flush is watched closely: what it takes is to be learned.
 int64_t measure_next(const Header *h, int64_t counted, bool is_flushing) {
   int64_t room = room_above(h, counted);
-  if (room >= kFar / 2) return kFar;
+  if (room >= kFar / 2 || (!is_flushing && !needs_reading(h))) return kFar;
   if (is_flushing) room = smallest(room, load(h->limit_bytes) / 32);
   return counted + largest(room / 8, kLeastGrowth);
 }
@@ -89,9 +91,7 @@ int64_t learned_reserve(const Header *h) {
 
 void footprint_meter(const Meter &how) { meter = how; }
 
-bool footprint_is_measured(const Header *h) {
-  return meter.read && (is_footprint(h) || is_share(h->limit) || is_share(h->hard_limit));
-}
+bool footprint_is_measured(const Header *h) { return meter.read && (needs_reading(h) || h->reserve_is_learned); }
 
 bool footprint_is_due(const Header *h) {
   if (!footprint_is_measured(h)) return false;
@@ -109,16 +109,16 @@ void footprint_measure_if_due(const Block &block, Process *self, int64_t counted
 
 void footprint_measure(const Block &block, Process *self, int64_t counted, int64_t fresh_bytes) {
   Header *h = block.header;
-  Reading now = meter.read();
+  Reading now = needs_reading(h) ? meter.read() : Reading{0, -1, false};
   if (fresh_bytes < kLeastFresh) fresh_bytes = 0;
   if (now.whole_bytes > 0 && now.whole_bytes != load(h->whole_bytes)) marks_set(h, {}, now.whole_bytes);
   if (is_footprint(h) && now.charged_bytes >= 0) {
     int64_t overhead = now.is_of_cgroup ? at_least_zero(now.charged_bytes - (counted - fresh_bytes))
                                         : overhead_of_members(block, self, now.charged_bytes, fresh_bytes);
     store(h->overhead_bytes, overhead);
-    raise_to(h->peak_footprint_bytes, footprint(h, counted));
-    raise_to(h->flush_peak_bytes, footprint(h, counted));
   }
+  raise_to(h->peak_footprint_bytes, footprint(h, counted));
+  raise_to(h->flush_peak_bytes, footprint(h, counted));
   store(h->measured_ns, monotonic_ns());
   store(h->measure_at_bytes, measure_next(h, counted, self->flushes_under_way > 0));
 }
@@ -171,12 +171,12 @@ void footprint_set_reserve(Header *h, int64_t bytes) {
 void footprint_flush_begins(const Block &block, Process *self) {
   Header *h = block.header;
   int64_t counted = group_totals(block).counted();
-  if (footprint_is_measured(h)) footprint_measure(block, self, counted, 0);
-  if (flushes_under_way(block) == 0) {
-    store(h->flush_start_bytes, footprint(h, counted));
-    store(h->flush_peak_bytes, footprint(h, counted));
-  }
+  bool is_first = flushes_under_way(block) == 0;
   ++self->flushes_under_way;
+  if (footprint_is_measured(h)) footprint_measure(block, self, counted, 0);
+  if (!is_first) return;
+  store(h->flush_start_bytes, footprint(h, counted));
+  store(h->flush_peak_bytes, footprint(h, counted));
 }
 
 void footprint_flush_ends(const Block &block, Process *self) {

@@ -28,7 +28,8 @@ struct Meter {
 };
 void footprint_meter(const Meter &);
 
-// Whether this process can measure and the block has use for it: the footprint, or a percentage to follow.
+// Whether this process can measure and the block has use for it: the footprint, a percentage to follow, or flushes
+// whose highest count is to be known.
 bool footprint_is_measured(const Header *);
 
 // Whether the last measurement is old. A look at the clock where one is needed at all.

@@ -116,6 +116,11 @@ class LibraryTest(unittest.TestCase):
             with self.subTest(allocator=allocator):
                 run_preloaded(FOOTPRINT, allocator, LIMIT="96M", MEASURE="footprint")
 
+    def test_learns_with_what_is_counted(self):
+        for allocator in ALLOCATORS:
+            with self.subTest(allocator=allocator):
+                run_preloaded(FOOTPRINT.replace("process)", 'process, reserve="learn")') + COUNTED, allocator, LIMIT="96M")
+
 
 FOOTPRINT = """
 import membudget
@@ -134,6 +139,11 @@ with membudget.Batch(process) as batch:
 assert 0.14 < reserves[0] / limit < 0.17, reserves
 assert reserves[0] > reserves[1] > max(reserves[2:]), reserves
 assert 4 * 2**20 < budget.reserve_bytes < 0.12 * limit, budget.reserve_bytes
+"""
+
+COUNTED = """
+assert budget.peak_counted_bytes <= limit, budget.snapshot()
+assert 4 * 2**20 * 1.25 <= budget.reserve_bytes < 4 * 2**20 * 1.5 + 0.03 * limit, budget.reserve_bytes
 """
 
 
