@@ -8,7 +8,7 @@ namespace membudget::ledger {
 
 // Its triggers are met by whatever is added: values wrap long before they get there.
 Shard nobody = {0, 0, 0, 0, kPoison, kPoison, 0, 0};
-__attribute__((tls_model("initial-exec"))) __thread ThreadState thread = {&nobody, 0, 0, 0, INT64_MAX, 0, 0, 4 << 10, 0, false, false, false, false};
+__attribute__((tls_model("initial-exec"))) __thread ThreadState thread = {&nobody, 0, 0, 0, INT64_MAX, 0, 0, 4 << 10, 0, false, false, false, false, kPoison};
 
 namespace {
 
@@ -161,7 +161,9 @@ void answer_requests() {
   const Process *p = bound.process;
   bool is_asked_to_trim = __atomic_load_n(&p->trim_request, __ATOMIC_ACQUIRE) != __atomic_load_n(&p->trim_done, __ATOMIC_RELAXED);
   bool has_hard_limit = __atomic_load_n(&bound.block.header->hard_limit_bytes, __ATOMIC_RELAXED) > 0;
-  if (bound.on_request && (is_asked_to_trim || has_hard_limit)) bound.on_request();
+  bool profiles = __atomic_load_n(&p->profile_mean_bytes, __ATOMIC_RELAXED) > 0 ||
+                  __atomic_load_n(&p->profile_request, __ATOMIC_ACQUIRE) != __atomic_load_n(&p->profile_done, __ATOMIC_RELAXED);
+  if (bound.on_request && (is_asked_to_trim || has_hard_limit || profiles)) bound.on_request();
 }
 
 // Until nothing is left to look up: a signal handler may count while we are at it.

@@ -32,6 +32,7 @@ struct ThreadState {
   bool is_settling;        // inside the slow path: whoever comes in again (a signal handler) only counts
   bool is_torn_down;
   bool is_forking;         // between before_fork() and after: has no shard, and looks nothing up
+  int64_t sample_at_bytes; // the profile's: up to where the shard may count before a block is sampled
 };
 
 extern Shard nobody;

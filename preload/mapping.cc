@@ -14,6 +14,7 @@
 #include "allocator/ledger.h"
 #include "control/block/system.h"
 #include "preload/interval_table.h"
+#include "preload/profile/sampler.h"
 #include "preload/startup.h"
 
 #define MEMBUDGET_EXPORT extern "C" __attribute__((visibility("default")))
@@ -36,7 +37,15 @@ class TableLock {
   ~TableLock() { mapping_unlock(); }
 };
 
-bool belongs_to_allocator(const void *caller) { return startup_is_loading() || dynamic_contains_code(caller); }
+// The stack module's mappings are not the program's, either.
+bool belongs_to_allocator(const void *caller) {
+  return startup_is_loading() || profile::is_sampling() || dynamic_contains_code(caller);
+}
+
+void forget(const void *address) {
+  profile::LiveBlock forgotten;
+  if (profile::sampler_is_on() && profile::may_be_live(address)) profile::forget(address, &forgotten);
+}
 
 bool is_counted(int protection, int flags) {
   bool is_private = (flags & MAP_TYPE) == MAP_PRIVATE;
@@ -60,6 +69,7 @@ void *map(const void *caller, void *address, size_t bytes, int protection, int f
     if (counts && table.add(start, end)) change += static_cast<int64_t>(end - start);
   }
   if (change != 0) ledger::mapped(change);
+  if (change > 0) profile::sample_mapped(memory, page_up(bytes));
   return memory;
 }
 
@@ -70,6 +80,7 @@ int unmap(const void *caller, void *address, size_t bytes) {
   }
   if (is_inside) return system_munmap(address, bytes);
   int64_t change = 0;
+  forget(address);
   {
     TableLock lock;
     int result = system_munmap(address, bytes);
@@ -92,7 +103,9 @@ void *remap(const void *caller, void *address, size_t old_bytes, size_t new_byte
   if (new_bytes > old_bytes && !ledger::admits(static_cast<int64_t>(page_up(new_bytes) - page_up(old_bytes))))
     return errno = ENOMEM, MAP_FAILED;
   int64_t change = 0;
+  bool was_counted = false;
   void *memory;
+  forget(address);
   {
     TableLock lock;
     memory = system_mremap(address, old_bytes, new_bytes, flags, wanted);
@@ -103,9 +116,11 @@ void *remap(const void *caller, void *address, size_t old_bytes, size_t new_byte
     size_t counted = stays ? table.overlap(old_start, old_end) : table.remove(old_start, old_end);
     if (!stays) change -= static_cast<int64_t>(counted);
     change -= static_cast<int64_t>(table.remove(start, end));
-    if (counted > 0 && table.add(start, end)) change += static_cast<int64_t>(end - start);
+    was_counted = counted > 0;
+    if (was_counted && table.add(start, end)) change += static_cast<int64_t>(end - start);
   }
   if (change != 0) ledger::mapped(change);
+  if (was_counted) profile::sample_mapped(memory, page_up(new_bytes));
   return memory;
 }
 

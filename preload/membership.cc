@@ -13,6 +13,7 @@
 #include "control/block/system.h"
 #include "preload/interface.h"
 #include "preload/mapping.h"
+#include "preload/profile/occasions.h"
 #include "preload/startup.h"
 
 namespace membudget {
@@ -114,6 +115,7 @@ Membership membership_of_child(const ledger::Binding &parent) {
 }
 
 void describe_child(Process *p, const Process *parent) {
+  p->profile_mean_bytes = parent->profile_mean_bytes;
   p->parent_pid = parent->pid;
   memcpy(p->allocator, parent->allocator, sizeof p->allocator);
   memcpy(p->command, parent->command, sizeof p->command);
@@ -135,6 +137,7 @@ void wait_for_children(const Process *p) {
 __attribute__((destructor)) void leave() {
   if (!startup_counts()) return;
   const auto &bound = ledger::binding();
+  profile::profile_at_exit();
   wait_for_children(bound.process);
   __atomic_store_n(&bound.process->state, MEMBUDGET_PROCESS_LEAVING, __ATOMIC_RELEASE);
   budget_evaluate(bound.block);
@@ -164,6 +167,7 @@ void membership_after_fork_in_parent(bool has_child) {
 
 void membership_after_fork_in_child() {
   mapping_unlock();
+  profile::profile_after_fork_in_child();
   if (!startup_counts()) return;
   ErrnoGuard guard;
   auto parent = ledger::binding();

@@ -14,6 +14,8 @@
 #include "control/block/system.h"
 #include "preload/membership.h"
 #include "preload/meter.h"
+#include "preload/profile/occasions.h"
+#include "preload/profile/sampled_entry.h"
 #include "preload/table.h"
 #include "preload/trim.h"
 
@@ -64,6 +66,28 @@ EntryTable table_for() {
     case AllocatorKind::foreign: break;
   }
   return table_of<Foreign, Count>();
+}
+
+// The same with stacks being sampled.
+template <typename Count>
+EntryTable sampled_table_for() {
+  using profile::sampled_table_of;
+  switch (kind) {
+    case AllocatorKind::ptmalloc:
+      if (!is_dynamic(allocator_wanted())) return sampled_table_of<Ptmalloc, Count>();
+      return sampled_table_of<PtmallocAfterEarly, Count>();
+    case AllocatorKind::jemalloc: return sampled_table_of<Jemalloc, Count>();
+    case AllocatorKind::mimalloc: return sampled_table_of<Mimalloc, Count>();
+    case AllocatorKind::tcmalloc: return sampled_table_of<Tcmalloc, Count>();
+    case AllocatorKind::foreign: break;
+  }
+  return sampled_table_of<Foreign, Count>();
+}
+
+void choose_table() {
+  bool is_sampled = profile::sampler_is_on();
+  if (is_limited) entry_table = is_sampled ? sampled_table_for<Limited>() : table_for<Limited>();
+  else entry_table = is_sampled ? sampled_table_for<Counted>() : table_for<Counted>();
 }
 
 void use_jemalloc() {
@@ -120,11 +144,19 @@ void on_thread_exit(void *) { ledger::thread_ends(); }
 void on_request() {
   if (ledger::binding().block.header->hard_limit_bytes > 0) startup_limit();
   trim_on_request();
+  profile::profile_on_request();
 }
 
 // Without a key (the program has taken them all) a dead thread's shard is not used again: no count is lost.
 void on_thread_start() {
   if (has_thread_exit_key) pthread_setspecific(thread_exit_key, &thread_exit_key);
+}
+
+// What cannot be had is told, and the program runs on without. The slot says last that profiling is on: whoever
+// finds it there and nothing begun would begin it, too.
+void begin_profile(Process *process) {
+  startup_profile();
+  if (profile::sampler_is_on()) process->profile_mean_bytes = settings.profile_bytes;
 }
 
 void start_counting() {
@@ -136,6 +168,7 @@ void start_counting() {
   ledger::start({membership.block, membership.process, on_request, on_thread_start});
   membership_settle(membership, settings);
   if (membership.block.header->hard_limit_bytes > 0) startup_limit();
+  if (settings.profile_bytes > 0) begin_profile(membership.process);
 }
 
 __attribute__((constructor)) void startup() {
@@ -185,7 +218,17 @@ void startup_stop_counting() {
 void startup_limit() {
   if (is_limited || !is_counting) return;
   is_limited = true;
-  entry_table = table_for<Limited>();
+  choose_table();
+}
+
+void startup_profile() {
+  if (profile::sampler_is_on() || !is_counting) return;
+  char why[300];
+  if (profile::sampler_begin(why, sizeof why)) return choose_table();
+  Process *process = ledger::binding().process;
+  process->profile_mean_bytes = 0;
+  settings_add_error(&settings, "MEMBUDGET_PROFILE cannot be used: %s\n", why);
+  memcpy(process->config_errors, settings.errors, sizeof process->config_errors);
 }
 
 bool startup_is_loading() { return is_loading; }

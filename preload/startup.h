@@ -35,6 +35,9 @@ void startup_stop_counting();
 // From here on requests are held against the hard limit, too. Idempotent.
 void startup_limit();
 
+// From here on stacks are sampled. Idempotent.
+void startup_profile();
+
 // While the allocator is being loaded: what is mapped then is its own.
 bool startup_is_loading();
 

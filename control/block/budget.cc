@@ -81,7 +81,8 @@ void poison(Shard &s) {
 }
 
 bool is_asked(const Process *p) {
-  return __atomic_load_n(&p->trim_request, __ATOMIC_RELAXED) != __atomic_load_n(&p->trim_done, __ATOMIC_RELAXED);
+  return __atomic_load_n(&p->trim_request, __ATOMIC_RELAXED) != __atomic_load_n(&p->trim_done, __ATOMIC_RELAXED) ||
+         __atomic_load_n(&p->profile_request, __ATOMIC_RELAXED) != __atomic_load_n(&p->profile_done, __ATOMIC_RELAXED);
 }
 
 int64_t share_of(int64_t room, uint32_t shards) {

@@ -39,6 +39,10 @@ bool set_directory(const char *value, Settings *s) {
   return value[0] == '/' && copy_text(value, s->directory, sizeof s->directory);
 }
 
+bool set_profile_directory(const char *value, Settings *s) {
+  return value[0] == '/' && copy_text(value, s->profile_directory, sizeof s->profile_directory);
+}
+
 bool set_name(const char *value, Settings *s) {
   return name_is_valid(value) && copy_text(value, s->name, sizeof s->name);
 }
@@ -116,6 +120,7 @@ constexpr Variable kVariables[] = {
     {"MEMBUDGET_PYTHONMALLOC", "auto, malloc or keep", set_python_malloc},
     {"MEMBUDGET_PROFILE", "a size like 512K, or 0",
      [](const char *v, Settings *s) { return set_bytes(v, INT64_C(1) << 40, &s->profile_bytes); }},
+    {"MEMBUDGET_PROFILE_DIR", "an absolute path of at most 255 bytes", set_profile_directory},
     {"MEMBUDGET_LOG", "quiet, warn or info", set_log},
 };
 

@@ -30,6 +30,7 @@ struct Settings {
   int64_t arenas = kGlibcDefault;
   PythonMalloc python_malloc = PythonMalloc::automatic;
   int64_t profile_bytes = 0;
+  char profile_directory[256] = "";  // empty: profiles are written on request only
   Log log = Log::warn;
 
   // What did not parse, a line each: variable, value, what is allowed.

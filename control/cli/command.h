@@ -36,6 +36,7 @@ struct Command {
 };
 
 int ls_command(const Arguments &);
+int profile_command(const Arguments &);
 int run_command(const Arguments &);
 int set_command(const Arguments &);
 int show_command(const Arguments &);

@@ -19,6 +19,7 @@ constexpr Command kCommands[] = {
     {"watch", "print a line about a process or group at an interval", watch_command},
     {"wait", "sleep until a process or group reaches a level", wait_command},
     {"set", "change the limits of a running process or group", set_command},
+    {"profile", "tell what holds the memory of a process or group", profile_command},
     {"trim", "have a process or group hand free memory back to the kernel", trim_command},
 };
 

@@ -67,12 +67,13 @@ void probe_settings(const Environment &wanted) {
   throw Failure{kUsage, "a program that does nothing did not survive these settings and preloaded libraries"};
 }
 
-// Under the library, which has reported what it did not take when it was loaded.
+// Under the library, which has reported what it did not take when it was loaded. Ends at once: no profile is
+// written at the exit of a program that is not the user's.
 int probe_command() {
   const membudget_t *budget = membudget_self();
   Snapshot snapshot{};
-  if (!budget || membudget_snapshot(budget, &snapshot, sizeof snapshot) != 0) return kNotPreloaded;
-  return snapshot.config_errors[0] == '\0' ? kOk : kUsage;
+  if (!budget || membudget_snapshot(budget, &snapshot, sizeof snapshot) != 0) _exit(kNotPreloaded);
+  _exit(snapshot.config_errors[0] == '\0' ? kOk : kUsage);
 }
 
 }  // namespace membudget::cli

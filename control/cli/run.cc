@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 
 #include "control/cli/environment.h"
 #include "control/cli/library.h"
@@ -39,12 +40,15 @@ constexpr Setting kSettings[] = {
     {"--children", "MEMBUDGET_CHILDREN", "HOW", "Child processes: join, own or ignore"},
     {"--dir", "MEMBUDGET_DIR", "DIR", "Where the shared blocks live (default: /dev/shm)"},
     {"--pythonmalloc", "MEMBUDGET_PYTHONMALLOC", "HOW", "CPython's small objects: auto, malloc or keep"},
+    {"--profile-dir", "MEMBUDGET_PROFILE_DIR", "DIR",
+     "Where profiles are written at crossings and at exit (with --profile: the working directory)"},
     {"--log", "MEMBUDGET_LOG", "HOW", "What the library says on standard error: quiet, warn or info"},
 };
 
 struct Request {
   std::vector<std::string> values = std::vector<std::string>(std::size(kSettings));
   std::vector<std::string> variables;  // NAME=VALUE
+  std::string profile;  // mean bytes between sampled stacks; empty: as the environment says
   bool with_summary = false;
   bool sets_limits = false;
   Arguments command;
@@ -66,6 +70,8 @@ Request parse_request(const Arguments &arguments) {
   app.set_usage("\nUsage: membudget run [OPTIONS] -- COMMAND [ARGUMENTS...]");
   for (size_t i = 0; i < std::size(kSettings); ++i)
     app.add_option(kSettings[i].option, request.values[i], kSettings[i].help)->type_name(kSettings[i].type);
+  app.add_flag("--profile{512K}", request.profile,
+               "Take stacks of blocks that far apart, 512K unless given as --profile=SIZE; see `membudget profile`");
   app.add_flag("--summary", request.with_summary, "Stay as its parent, and print what it used at the end");
   app.add_option("--env", request.variables, "Set a variable for the command; may be given again")
       ->type_name("NAME=VALUE")
@@ -104,6 +110,11 @@ Environment make_environment(const Request &request) {
   }
   for (size_t i = 0; i < std::size(kSettings); ++i)
     if (!request.values[i].empty()) environment.set(kSettings[i].variable, request.values[i]);
+  if (!request.profile.empty()) {
+    environment.set("MEMBUDGET_PROFILE", request.profile);
+    if (environment.get("MEMBUDGET_PROFILE_DIR").value_or("").empty())
+      environment.set("MEMBUDGET_PROFILE_DIR", std::filesystem::current_path().string());
+  }
   preload(&environment, find_library());
   return environment;
 }
@@ -130,6 +141,7 @@ void warn_of_running_group(const Request &request, const std::string &directory,
   std::string name = value_or(environment, "MEMBUDGET_NAME", std::to_string(getpid()).c_str());
   environment.set("MEMBUDGET_NAME", name);
   if (request.with_summary) environment.set(SummaryKeeper::kKeepVariable, name);
+  if (!request.profile.empty()) environment.set("MEMBUDGET_PROFILE_EXIT", std::to_string(getpid()));
   membudget_leave_group();
   execute(path, request.command, environment);
 }

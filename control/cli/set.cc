@@ -32,15 +32,18 @@ int set_command(const Arguments &arguments) {
       "  membudget set my-service --limit 1.5G\n"
       "  membudget set 4711 --limit none --hard-limit 2G");
   std::string target;
-  Change changes[] = {{"--limit", "", membudget_set_limit}, {"--hard-limit", "", membudget_set_hard_limit}};
+  Change changes[] = {{"--limit", "", membudget_set_limit}, {"--hard-limit", "", membudget_set_hard_limit},
+                      {"--profile", "", membudget_set_profile}};
   app.add_target(&target);
   app.add_option("--limit", changes[0].text, "The new limit, or none")->type_name("SIZE");
   app.add_option("--hard-limit", changes[1].text, "Where allocations begin to fail, or none")
       ->type_name("SIZE");
+  app.add_option("--profile", changes[2].text, "Take stacks of blocks so far apart, like 512K, or none")
+      ->type_name("SIZE");
   app.add_directory();
   app.read(arguments);
-  if (app.count("--limit") + app.count("--hard-limit") == 0)
-    throw Failure{kUsage, "nothing to set: give --limit or --hard-limit; see `membudget set --help`"};
+  if (app.count("--limit") + app.count("--hard-limit") + app.count("--profile") == 0)
+    throw Failure{kUsage, "nothing to set: give --limit, --hard-limit or --profile; see `membudget set --help`"};
   for (const Change &change : changes)  // bad sizes are told before anything is looked for or changed
     if (app.count(change.option) > 0) parse_size(change.option, change.text, 0);
   Budget budget = open_target(target);

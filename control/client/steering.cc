@@ -1,7 +1,11 @@
 // Changing a budget from outside (limits) and asking for memory to be handed back.
 #include "control/client/steering.h"
 
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
+
+#include <membudget/profile.h>
 
 #include "control/block/amount.h"
 #include "control/block/system.h"
@@ -23,27 +27,28 @@ int check_writable(const membudget_t *budget, int64_t bytes) {
   return view_of(budget).block.writable ? 0 : -EACCES;
 }
 
-bool has_answered(const Process *p, uint32_t request) {
-  return static_cast<int32_t>(__atomic_load_n(&p->trim_done, __ATOMIC_ACQUIRE) - request) >= 0;
-}
-
-// One process that was asked, and what it was asked.
+// One process that was asked, and what it was asked: a number that another word follows when it is done.
 struct Asked {
   Process *process;
   uint32_t request;
+  const uint32_t *done;
 };
+
+bool has_answered(const Asked &asked) {
+  return static_cast<int32_t>(__atomic_load_n(asked.done, __ATOMIC_ACQUIRE) - asked.request) >= 0;
+}
 
 // Waits for one answer: 0, -ESRCH when the process ended instead, -ETIMEDOUT. Asks for attention each time
 // round, since a thread that is being given an allowance meanwhile may overwrite the request for it.
 int await_answer(const Block &block, const Asked &asked, int64_t deadline) {
   for (;;) {
     budget_request_attention(block, asked.process);
-    uint32_t seen = __atomic_load_n(&asked.process->trim_done, __ATOMIC_ACQUIRE);
-    if (has_answered(asked.process, asked.request)) return 0;
+    uint32_t seen = __atomic_load_n(asked.done, __ATOMIC_ACQUIRE);
+    if (has_answered(asked)) return 0;
     if (!slot_is_taken(asked.process)) return -ESRCH;
     int64_t left = deadline - monotonic_ns();
     if (left <= 0) return -ETIMEDOUT;
-    futex_wait(&asked.process->trim_done, seen, left < kTrimSliceNs ? left : kTrimSliceNs);
+    futex_wait(asked.done, seen, left < kTrimSliceNs ? left : kTrimSliceNs);
   }
 }
 
@@ -59,7 +64,7 @@ int ask_all(membudget_t *budget, Asked *asked, int *count, int64_t *released) {
       *released += preload_trim();
       return;
     }
-    asked[(*count)++] = {p, __atomic_add_fetch(&p->trim_request, 1, __ATOMIC_ACQ_REL)};
+    asked[(*count)++] = {p, __atomic_add_fetch(&p->trim_request, 1, __ATOMIC_ACQ_REL), &p->trim_done};
     budget_request_attention(view.block, p);
   });
   return any ? 0 : -ESRCH;
@@ -115,6 +120,50 @@ int membudget_trim_within(membudget_t *budget, int64_t timeout_ms, int64_t *rele
   }
   if (released_bytes) *released_bytes = released;
   return result;
+}
+
+int membudget_set_profile(membudget_t *budget, int64_t mean_bytes) {
+  int error = check_writable(budget, mean_bytes);
+  if (error != 0) return error;
+  membudget::ErrnoGuard guard;
+  const membudget::Block block = view_of(budget).block;
+  for_each_live_process(budget, [&](membudget::Process *p) {
+    __atomic_store_n(&p->profile_mean_bytes, mean_bytes, __ATOMIC_RELAXED);
+    membudget::budget_request_attention(block, p);
+  });
+  return 0;
+}
+
+int membudget_profile_each(membudget_t *budget, int64_t timeout_ms,
+                           void (*tell)(int pid, const char *path, int error, void *context), void *context) {
+  if (!budget) return -EINVAL;
+  membudget::ErrnoGuard guard;
+  View view = view_of(budget);
+  if (!view.block.header) return -ESRCH;
+  if (!view.block.writable) return -EACCES;
+  Asked asked[MEMBUDGET_PROCESSES];
+  int count = 0;
+  bool any = false;
+  for_each_live_process(budget, [&](membudget::Process *p) {
+    any = true;
+    if (__atomic_load_n(&p->profile_mean_bytes, __ATOMIC_RELAXED) <= 0) return tell(p->pid, nullptr, -ENODATA, context);
+    asked[count++] = {p, __atomic_add_fetch(&p->profile_request, 1, __ATOMIC_ACQ_REL), &p->profile_done};
+    membudget::budget_request_attention(view.block, p);
+  });
+  int64_t deadline = membudget::monotonic_ns() + timeout_ms * 1'000'000;
+  for (int i = 0; i < count; ++i) {
+    membudget::Process *p = asked[i].process;
+    int error = await_answer(view.block, asked[i], deadline);
+    if (error == -ETIMEDOUT) {  // taken back, or it would write a file that nobody removes
+      uint32_t mine = asked[i].request;
+      __atomic_compare_exchange_n(&p->profile_request, &mine, mine - 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+    }
+    if (error == 0) error = -__atomic_load_n(&p->profile_error, __ATOMIC_RELAXED);
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/profile-%d-%u" MEMBUDGET_PROFILE_SUFFIX, block_directory(nullptr), p->pid, asked[i].request);
+    tell(p->pid, path, error, context);
+  }
+  return any ? 0 : -ESRCH;
 }
 
 int membudget_trim(membudget_t *budget) { return membudget_trim_within(budget, kTrimTimeoutMs, nullptr); }

@@ -17,6 +17,14 @@ int membudget_set_hard_limit(membudget_t *, int64_t bytes);
 // stands, it is done when the process next allocates or frees). Adds up what was given back, if asked.
 int membudget_trim_within(membudget_t *, int64_t timeout_ms, int64_t *released_bytes);
 
+// Has each process of the target write a profile, and tells of each: 0 and the file, which is the caller's to remove,
+// or -errno (-ENODATA: it takes no stacks, -ETIMEDOUT, -ESRCH). 0, or -errno when there was none to ask.
+int membudget_profile_each(membudget_t *, int64_t timeout_ms,
+                           void (*tell)(int pid, const char *path, int error, void *context), void *context);
+
+// Has the target's processes take stacks, so many bytes apart; 0 for no more. As membudget_set_limit.
+int membudget_set_profile(membudget_t *, int64_t mean_bytes);
+
 // Sleeps until the target ended (0) or the time is over (-ETIMEDOUT); -EINTR after a signal.
 int membudget_wait_end(membudget_t *, int64_t timeout_ms);
 

@@ -107,7 +107,12 @@ struct membudget_process {
   uint32_t flushes_under_way; /* see membudget_flush_begins() */
   int64_t overhead_bytes;     /* this process's part of the group's, where no cgroup limits it */
   int64_t inherited_overhead_bytes; /* at fork */
-  uint64_t reserved[13];
+  int64_t profile_mean_bytes; /* between sampled stacks; 0: no stacks are taken */
+  uint32_t profile_request;   /* raised by whoever wants a profile written */
+  uint32_t profile_done;      /* follows profile_request */
+  int32_t profile_error;      /* of the last one: 0, or an errno */
+  uint32_t profile_reserved;
+  uint64_t reserved[10];
   char allocator[64];
   char command[256];        /* arguments with spaces between, cut off */
   char config_errors[1024]; /* lines; empty when all settings were good */

@@ -1,0 +1,152 @@
+#include "preload/profile/sampler.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "allocator/ledger.h"
+#include "preload/profile/memory.h"
+#include "preload/profile/module.h"
+#include "preload/profile/stack_table.h"
+
+namespace membudget::profile {
+
+namespace {
+
+constexpr int64_t kNotDrawn = kPoison;  // of ledger::thread.sample_at_bytes: less than any count
+
+#define MEMBUDGET_THREAD __attribute__((tls_model("initial-exec"))) __thread
+MEMBUDGET_THREAD uint64_t random_state;
+MEMBUDGET_THREAD bool is_inside;
+MEMBUDGET_THREAD int64_t mapped_until_sample;  // as the ledger's sample_at_bytes, counted down
+
+bool is_on;
+uint64_t lost;
+Beginning beginning;
+
+// While it is turned off: how soon a thread looks whether it is on again.
+constexpr int64_t kOffBytes = 16 << 20;
+
+int64_t mean_bytes() { return __atomic_load_n(&ledger::binding().process->profile_mean_bytes, __ATOMIC_RELAXED); }
+
+// Uniform in (0, 1]; xorshift64*, seeded from what differs between threads and processes.
+double random_fraction() {
+  uint64_t x = random_state;
+  if (x == 0) {
+    x = reinterpret_cast<uintptr_t>(&random_state) ^ static_cast<uint64_t>(monotonic_ns()) * 0x9e3779b97f4a7c15;
+    x = (x ^ static_cast<uint64_t>(getpid()) << 32) | 1;
+  }
+  x ^= x >> 12;
+  x ^= x << 25;
+  x ^= x >> 27;
+  random_state = x;
+  return (static_cast<double>((x * 0x2545f4914f6cdd1d) >> 11) + 1) * 0x1p-53;
+}
+
+int64_t next_distance(int64_t mean) {
+  if (mean <= 0) return kOffBytes;
+  return static_cast<int64_t>(-log(random_fraction()) * static_cast<double>(mean));
+}
+
+// Apart, so that what calls malloc on a small stack has little to pay for it.
+__attribute__((noinline)) uint32_t take_stack(double bytes, double weight) {
+  static uint64_t buffers[kBuffers][kMostFrames];
+  int place = claim_buffer();
+  if (place < 0) return stack_table_note(nullptr, 0, bytes, weight);
+  int count = stack_module().capture(buffers[place], kMostFrames);
+  uint32_t number = stack_table_note(buffers[place], count, bytes, weight);
+  release_buffer(place);
+  return number;
+}
+
+void record(void *block, size_t usable, uint32_t flags, int64_t mean) {
+  double probability = -expm1(-static_cast<double>(usable) / static_cast<double>(mean));
+  LiveBlock about = {0, flags, usable, 1 / probability};
+  about.stack = take_stack(static_cast<double>(usable), about.weight);
+  if (!live_table_add(block, about)) __atomic_fetch_add(&lost, 1, __ATOMIC_RELAXED);
+}
+
+// While a stack is taken. Signals are blocked before is_inside is set, or a handler that jumps away would leave it
+// set.
+class Inside {
+ public:
+  Inside() { is_inside = true; }
+  ~Inside() { is_inside = false; }
+  Inside(const Inside &) = delete;
+  Inside &operator=(const Inside &) = delete;
+
+ private:
+  ErrnoGuard errno_guard_;
+  SignalsBlocked signals_blocked_;
+};
+
+// Whether the last `bytes` that the thread counted go past its next sample. A thread without a shard takes none.
+bool passes_sample(int64_t counted_bytes, size_t bytes, int64_t mean) {
+  if (ledger::thread.sample_at_bytes == kNotDrawn) ledger::thread.sample_at_bytes = counted_bytes - static_cast<int64_t>(bytes) + next_distance(mean);
+  return counted_bytes > ledger::thread.sample_at_bytes;
+}
+
+}  // namespace
+
+__attribute__((noinline, cold)) void sample(void *block, size_t usable) {
+  if (is_inside || ledger::thread.shard == &ledger::nobody) return;
+  Inside inside;
+  int64_t mean = mean_bytes(), counted = ledger::thread.shard->allocated_bytes;
+  if (!passes_sample(counted, usable, mean)) return;
+  if (block && mean > 0) record(block, usable, 0, mean);
+  ledger::thread.sample_at_bytes = counted + next_distance(mean);
+}
+
+__attribute__((noinline, cold)) void sample_mapped(void *memory, size_t bytes) {
+  if (!is_on || is_inside) return;
+  Inside inside;
+  int64_t mean = mean_bytes();
+  if (mapped_until_sample == 0) mapped_until_sample = next_distance(mean) + 1;
+  mapped_until_sample -= static_cast<int64_t>(bytes);
+  if (mapped_until_sample > 0) return;
+  if (mean > 0) record(memory, bytes, MEMBUDGET_PROFILE_IS_MAPPED, mean);
+  mapped_until_sample = next_distance(mean) + 1;
+}
+
+bool forget(const void *block, LiveBlock *out) { return live_table_take(block, out); }
+
+void remember(const void *block, const LiveBlock &about) {
+  if (!live_table_add(block, about)) __atomic_fetch_add(&lost, 1, __ATOMIC_RELAXED);
+}
+
+bool is_sampling() { return is_inside; }
+
+int64_t allocated_bytes(const Process *p) {
+  int64_t sum = 0;
+  for (const Shard &s : p->shards) sum += __atomic_load_n(&s.allocated_bytes, __ATOMIC_RELAXED);
+  return sum;
+}
+
+bool sampler_begin(char *why, size_t why_size) {
+  if (is_on) return true;
+  if (!live_table_begin() || !stack_table_begin()) {
+    snprintf(why, why_size, "no addresses for its tables");
+    return false;
+  }
+  if (!load_stack_module(why, why_size)) return false;
+  const Process *p = ledger::binding().process;
+  beginning = {allocated_bytes(p), process_live_bytes(p)};
+  is_on = true;
+  return true;
+}
+
+bool sampler_is_on() { return is_on; }
+uint64_t sampler_lost() { return __atomic_load_n(&lost, __ATOMIC_RELAXED); }
+const Beginning &sampler_beginning() { return beginning; }
+
+void sampler_after_fork_in_child() {
+  if (!is_on) return;
+  random_state = 0;  // or the child would draw what its parent draws
+  ledger::thread.sample_at_bytes = kNotDrawn;
+  mapped_until_sample = 0;
+  release_all_buffers();
+  stack_table_after_fork_in_child();
+  stack_module().after_fork_in_child();
+}
+
+}  // namespace membudget::profile

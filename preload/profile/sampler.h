@@ -1,0 +1,59 @@
+// Which blocks are sampled: one in about every MEMBUDGET_PROFILE bytes that a thread allocates.
+//
+// Distances between samples are distributed exponentially, so a block of n usable bytes is sampled with probability
+// 1 - exp(-n / mean), whatever was allocated before it. They are measured by what the thread's shard counts, which
+// every call has at hand: that takes one more compare. Reallocating is freeing and allocating.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "allocator/ledger.h"
+#include "preload/profile/live_table.h"
+
+#pragma GCC visibility push(hidden)
+
+namespace membudget::profile {
+
+// Whether the block that was just counted is to go to sample(). Safe anywhere, signal handlers included.
+[[nodiscard]] inline bool is_due() {
+  return __builtin_expect(__atomic_load_n(&ledger::thread.shard->allocated_bytes, __ATOMIC_RELAXED) > ledger::thread.sample_at_bytes, 0);
+}
+
+// Takes the stack of the block that was just handed out, if it is indeed due; NULL for one that was refused. Keeps
+// errno. About 5 us.
+void sample(void *block, size_t usable);
+
+// The same for memory that the program mapped by itself.
+void sample_mapped(void *memory, size_t bytes);
+
+// Forgets a block, for which may_be_live(), if it is sampled at all; false when not.
+bool forget(const void *block, LiveBlock *out);
+
+// For a block that forget() was told of, and that stays after all.
+void remember(const void *block, const LiveBlock &);
+
+// Whether the calling thread is taking a stack: what it maps is ours.
+bool is_sampling();
+
+// Begins to sample: loads the stack module. False, with a line that says why, when it cannot be had.
+bool sampler_begin(char *why, size_t why_size);
+bool sampler_is_on();
+
+// Samples that there was no room for.
+uint64_t sampler_lost();
+
+void sampler_after_fork_in_child();
+
+// Usable bytes handed out by a process, ever.
+int64_t allocated_bytes(const Process *);
+
+struct Beginning {
+  int64_t allocated_bytes, live_bytes;
+};
+// The ledger's figures when sampling began: no estimate covers them.
+const Beginning &sampler_beginning();
+
+}  // namespace membudget::profile
+
+#pragma GCC visibility pop

@@ -1,0 +1,34 @@
+// libmembudget-stacks.so: one call that takes the calling thread's stack, interpreters' frames put in place.
+#include "preload/profile/stacks.h"
+#include "preload/stacks/locations.h"
+#include "preload/stacks/native.h"
+#include "preload/stacks/python.h"
+
+namespace membudget::stacks {
+namespace {
+
+// Python's frames in place of the interpreter's own.
+int merge(const uint64_t *machine, int machine_count, uint64_t *frames, int most) {
+  PythonFrames python;
+  int count = 0;
+  for (int i = 0; i < machine_count && count < most; ++i) {
+    if (python.is_interpreter(machine[i])) count += python.take_group(frames + count, most - count);
+    else frames[count++] = machine[i];
+  }
+  return count + python.take_rest(frames + count, most - count);
+}
+
+int capture(uint64_t *frames, int most) { return unwind(frames, most, merge); }
+
+void after_fork_in_child() {
+  unwind_after_fork_in_child();
+  locations_after_fork_in_child();
+}
+
+}  // namespace
+}  // namespace membudget::stacks
+
+extern "C" __attribute__((visibility("default"))) const membudget::StackModule membudget_stack_module;
+const membudget::StackModule membudget_stack_module = {
+    membudget::kStackModuleVersion, membudget::stacks::capture, membudget::stacks::for_each_location,
+    membudget::stacks::after_fork_in_child};

@@ -1,0 +1,124 @@
+#include "preload/stacks/native.h"
+
+#define UNW_LOCAL_ONLY
+#include <libunwind.h>
+#include <stddef.h>
+
+#include "control/block/system.h"
+
+// Calls function(argument) on another stack, which ends at `top`. Its frame is found by its frame pointer, so that
+// unwinding goes on from one stack to the other.
+extern "C" void membudget_call_on(char *top, void (*function)(void *), void *argument);
+#if defined(__x86_64__)
+__asm__(R"(
+  .text
+  .type membudget_call_on, @function
+  .hidden membudget_call_on
+membudget_call_on:
+  .cfi_startproc
+  pushq %rbp
+  .cfi_def_cfa_offset 16
+  .cfi_offset %rbp, -16
+  movq %rsp, %rbp
+  .cfi_def_cfa_register %rbp
+  movq %rdi, %rsp
+  movq %rdx, %rdi
+  callq *%rsi
+  leave
+  .cfi_def_cfa %rsp, 8
+  ret
+  .cfi_endproc
+  .size membudget_call_on, . - membudget_call_on
+)");
+#elif defined(__aarch64__)
+__asm__(R"(
+  .text
+  .type membudget_call_on, @function
+  .hidden membudget_call_on
+membudget_call_on:
+  .cfi_startproc
+  stp x29, x30, [sp, #-16]!
+  .cfi_def_cfa_offset 16
+  .cfi_offset x29, -16
+  .cfi_offset x30, -8
+  mov x29, sp
+  .cfi_def_cfa x29, 16
+  mov sp, x0
+  mov x0, x2
+  blr x1
+  mov sp, x29
+  .cfi_def_cfa sp, 16
+  ldp x29, x30, [sp], #16
+  .cfi_def_cfa_offset 0
+  ret
+  .cfi_endproc
+  .size membudget_call_on, . - membudget_call_on
+)");
+#else
+void membudget_call_on(char *, void (*function)(void *), void *argument) { function(argument); }
+#endif
+
+namespace membudget::stacks {
+namespace {
+
+// Where unwinding happens. A few, for as many threads at a time.
+struct Place {
+  uint32_t is_taken;
+  char *stack;
+  uint64_t machine[kMostMachineFrames];
+  Finish *finish;
+  uint64_t *frames;
+  int most, count;
+};
+constexpr int kPlaces = 8;
+constexpr size_t kStackBytes = 128 << 10;
+Place places[kPlaces];
+
+char *new_stack() {
+  void *memory = system_mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) return nullptr;
+  syscall(SYS_mprotect, memory, size_t{4096}, PROT_NONE);
+  return static_cast<char *>(memory);
+}
+
+Place *claim() {
+  constexpr int kRounds = 1000;
+  for (int round = 0; round < kRounds; ++round) {
+    for (Place &p : places) {
+      if (__atomic_exchange_n(&p.is_taken, 1u, __ATOMIC_ACQUIRE) != 0) continue;
+      if (!p.stack) p.stack = new_stack();
+      if (p.stack) return &p;
+      __atomic_store_n(&p.is_taken, 0u, __ATOMIC_RELEASE);
+      return nullptr;
+    }
+    syscall(SYS_sched_yield);
+  }
+  return nullptr;
+}
+
+// unw_backtrace keeps what it learnt about each place in the code, for each thread: some ns a frame from then on.
+void unwind_here(void *argument) {
+  auto *p = static_cast<Place *>(argument);
+  int machine_count = unw_backtrace(reinterpret_cast<void **>(p->machine), kMostMachineFrames);
+  p->count = p->finish(p->machine, machine_count, p->frames, p->most);
+}
+
+}  // namespace
+
+__attribute__((noinline)) int unwind(uint64_t *frames, int most, Finish *finish) {
+  Place *p = claim();
+  if (!p) return 0;
+  p->finish = finish;
+  p->frames = frames;
+  p->most = most;
+  membudget_call_on(p->stack + kStackBytes, unwind_here, p);
+  int count = p->count;
+  __atomic_store_n(&p->is_taken, 0u, __ATOMIC_RELEASE);
+  return count;
+}
+
+void unwind_after_fork_in_child() {
+  for (Place &p : places) p.is_taken = 0;
+}
+
+}  // namespace membudget::stacks

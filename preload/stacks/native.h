@@ -1,0 +1,19 @@
+// The machine's own frames, by libunwind.
+#pragma once
+
+#include <stdint.h>
+
+namespace membudget::stacks {
+
+constexpr int kMostMachineFrames = 512;
+
+// What becomes of the machine's frames: fills `frames`, and returns how many.
+using Finish = int(const uint64_t *machine, int machine_count, uint64_t *frames, int most);
+
+// Unwinds the calling thread, innermost frame first: addresses where the code goes on. Calls `finish` with them, and
+// returns what it does. All on a stack of its own, so that a small one will do for the caller.
+int unwind(uint64_t *frames, int most, Finish *finish);
+
+void unwind_after_fork_in_child();
+
+}  // namespace membudget::stacks
