@@ -14,6 +14,7 @@
 #include "preload/interface.h"
 #include "preload/mapping.h"
 #include "preload/profile/occasions.h"
+#include "preload/profile/sampler.h"
 #include "preload/startup.h"
 
 namespace membudget {
@@ -152,6 +153,7 @@ __attribute__((destructor)) void leave() {
 }  // namespace
 
 void membership_before_fork() {
+  profile::sampler_before_fork();
   mapping_lock();
   if (!startup_counts()) return;
   __atomic_fetch_add(&ledger::binding().process->pending_forks, 1, __ATOMIC_RELAXED);
@@ -160,6 +162,7 @@ void membership_before_fork() {
 
 void membership_after_fork_in_parent(bool has_child) {
   mapping_unlock();
+  profile::sampler_after_fork_in_parent();
   if (!startup_counts()) return;
   ledger::after_fork_in_parent();
   if (!has_child) __atomic_fetch_sub(&ledger::binding().process->pending_forks, 1, __ATOMIC_RELEASE);

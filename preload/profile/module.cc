@@ -52,6 +52,13 @@ int claim_buffer() {
 
 void release_buffer(int number) { __atomic_store_n(&claimed[number], 0u, __ATOMIC_RELEASE); }
 
+void claim_all_buffers() {
+  constexpr int kRounds = 100'000;  // rather a child that may hang than a parent that does
+  for (int i = 0; i < kBuffers; ++i)
+    for (int round = 0; round < kRounds && __atomic_exchange_n(&claimed[i], 1u, __ATOMIC_ACQUIRE) != 0; ++round)
+      syscall(SYS_sched_yield);
+}
+
 void release_all_buffers() {
   for (int i = 0; i < kBuffers; ++i) release_buffer(i);
 }

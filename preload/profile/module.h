@@ -20,6 +20,9 @@ int claim_buffer();
 void release_buffer(int number);
 void release_all_buffers();
 
+// Waits until nobody else has one, and keeps all: then nobody is taking a stack, nor holds the loader's lock for it.
+void claim_all_buffers();
+
 }  // namespace membudget::profile
 
 #pragma GCC visibility pop

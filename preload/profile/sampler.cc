@@ -139,8 +139,21 @@ bool sampler_is_on() { return is_on; }
 uint64_t sampler_lost() { return __atomic_load_n(&lost, __ATOMIC_RELAXED); }
 const Beginning &sampler_beginning() { return beginning; }
 
+void sampler_before_fork() {
+  if (!is_on) return;
+  is_inside = true;
+  claim_all_buffers();
+}
+
+void sampler_after_fork_in_parent() {
+  if (!is_on) return;
+  release_all_buffers();
+  is_inside = false;
+}
+
 void sampler_after_fork_in_child() {
   if (!is_on) return;
+  is_inside = false;
   random_state = 0;  // or the child would draw what its parent draws
   ledger::thread.sample_at_bytes = kNotDrawn;
   mapped_until_sample = 0;

@@ -43,6 +43,9 @@ bool sampler_is_on();
 // Samples that there was no room for.
 uint64_t sampler_lost();
 
+// Around fork: nobody takes a stack meanwhile, or the child would find locks taken that are not ours to reset.
+void sampler_before_fork();
+void sampler_after_fork_in_parent();
 void sampler_after_fork_in_child();
 
 // Usable bytes handed out by a process, ever.
