@@ -8,7 +8,7 @@ namespace membudget::ledger {
 
 // Its triggers are met by whatever is added: values wrap long before they get there.
 Shard nobody = {0, 0, 0, 0, kPoison, kPoison, 0, 0};
-__attribute__((tls_model("initial-exec"))) __thread ThreadState thread = {&nobody, 0, 0, 0, INT64_MAX, 0, 0, 4 << 10, 0, false, false, false, false, kPoison};
+__attribute__((tls_model("initial-exec"))) __thread ThreadState thread = {&nobody, 0, 0, 0, INT64_MAX, 0, 0, 4 << 10, 0, 0, false, false, false, false, kPoison};
 
 namespace {
 
@@ -166,12 +166,19 @@ void answer_requests() {
   if (bound.on_request && (is_asked_to_trim || has_hard_limit || profiles)) bound.on_request();
 }
 
+// A thread that stays within its allowance looks for the dead, too, or a level that their bytes raised would stand
+// for as long as nobody passes a mark.
+bool looks_for_the_dead() {
+  constexpr uint32_t kOneIn = 16;
+  return ++thread.looks % kOneIn == 0 && budget_reap_is_due(bound.block);
+}
+
 // Until nothing is left to look up: a signal handler may count while we are at it.
 void settle(Shard *s, int64_t fresh_bytes) {
   constexpr int kMostRounds = 8;  // others may withdraw at any rate; each caller does its part
   for (int i = 0; i < kMostRounds; ++i) {
     MEMBUDGET_YIELD_POINT();
-    if (!within_allowance(*s) || !rearm_own(s) || footprint_is_due(bound.block.header)) {
+    if (!within_allowance(*s) || looks_for_the_dead() || !rearm_own(s) || footprint_is_due(bound.block.header)) {
       thread.peak_net_bytes = 0;  // what it was computed from may have changed
       budget_attend(bound.block, bound.process, s, fresh_bytes);
       answer_requests();
@@ -298,6 +305,18 @@ void thread_ends() {
   thread.is_settling = false;
 }
 
+// Reading takes a while, in which other threads free what they allocated meanwhile: that makes a sum too large.
+// Two that agree, or the smallest of a few.
+static int64_t live_bytes_now(const Process *p) {
+  int64_t smallest = process_live_bytes(p);
+  for (int i = 0; i < 4; ++i) {
+    int64_t again = process_live_bytes(p);
+    if (again == smallest) break;
+    if (again < smallest) smallest = again;
+  }
+  return smallest;
+}
+
 void before_fork() {
   if (!started()) return;
   forking_shard = thread.shard;
@@ -307,7 +326,7 @@ void before_fork() {
     thread.allocated_base -= forking_shard->allocated_bytes;
     thread.freed_base -= forking_shard->freed_bytes;
   }
-  fork_live_bytes = process_live_bytes(bound.process);
+  fork_live_bytes = live_bytes_now(bound.process);
   fork_mapped_bytes = process_mapped_bytes(bound.process);
   fork_overhead_bytes = bound.process->overhead_bytes + bound.process->inherited_overhead_bytes;
 }

@@ -28,6 +28,7 @@ struct ThreadState {
   int64_t peak_reached_net_bytes;  // the net at which the recorded peaks are reached; INT64_MAX with other threads
   int64_t last_net_bytes, last_allocated_bytes, stride_bytes;  // see stride_after()
   int64_t resized_bytes;   // of the last block that grew under a hard limit
+  uint32_t looks;          // counts the slow path's, for what is not done each time
   bool is_near_mark;       // each new peak is noted
   bool is_settling;        // inside the slow path: whoever comes in again (a signal handler) only counts
   bool is_torn_down;

@@ -311,14 +311,16 @@ void budget_note_peak_slack(const Block &block, Process *self, int64_t bytes) {
   raise_to(self->peak_error_bytes, bytes);
 }
 
+bool budget_reap_is_due(const Block &block) {
+  constexpr int64_t kEveryNs = 50'000'000;
+  return block.process_high() > 1 && monotonic_ns() - load(block.header->last_reap_ns) >= kEveryNs;
+}
+
 // Members that died without a word are looked for now and then, so that their bytes leave the total even
 // when nobody crosses a mark. True when some were.
-bool reap_now_and_then(const Block &block) {
-  constexpr int64_t kEveryNs = 50'000'000;
-  if (block.process_high() <= 1) return false;
-  int64_t now = monotonic_ns();
-  if (now - load(block.header->last_reap_ns) < kEveryNs) return false;
-  store(block.header->last_reap_ns, now);
+static bool reap_now_and_then(const Block &block) {
+  if (!budget_reap_is_due(block)) return false;
+  store(block.header->last_reap_ns, monotonic_ns());
   return process_reap(block, nullptr) > 0;
 }
 

@@ -79,6 +79,9 @@ void budget_attend(const Block &, Process *self, Shard *shard, int64_t fresh_byt
 // more can unwind, log and flush.
 constexpr int64_t kSmallRequest = 4 << 10, kEmergencyBytes = 1 << 20;
 
+// Whether budget_attend() would look for members that died: every 50 ms, by one of the group. A clock's reading.
+bool budget_reap_is_due(const Block &);
+
 // Whether the group's counted bytes would stay within the hard limit with `more` bytes on top, for a request of
 // `request` bytes. True where there is no hard limit. No allocation passes it unseen: as with a level's mark,
 // the allowances end there.

@@ -12,6 +12,7 @@ namespace {
 std::string proc_path(pid_t pid, const char *file) { return fmt::format("/proc/{}/{}", pid, file); }
 
 void add_line(const std::string &key, int64_t bytes, ProcessMemory *out) {
+  if (key == "Private_Dirty:" || key == "Private_Hugetlb:") out->private_dirty_bytes += bytes;
   if (key == "Rss:")
     out->rss_bytes += bytes;
   else if (key == "Pss:")

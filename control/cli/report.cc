@@ -8,6 +8,7 @@ void add(const ProcessMemory &more, ProcessMemory *sum) {
   sum->rss_bytes += more.rss_bytes;
   sum->pss_bytes += more.pss_bytes;
   sum->uss_bytes += more.uss_bytes;
+  sum->private_dirty_bytes += more.private_dirty_bytes;
   sum->anonymous_bytes += more.anonymous_bytes;
   sum->lazy_free_bytes += more.lazy_free_bytes;
   sum->swap_bytes += more.swap_bytes;
@@ -30,7 +31,34 @@ std::optional<Part> sum_of(const std::vector<Member> &members, std::optional<Par
   return members.empty() ? std::nullopt : std::optional<Part>(sum);
 }
 
+int64_t at_least_zero(int64_t bytes) { return bytes > 0 ? bytes : 0; }
+
 }  // namespace
+
+std::optional<int64_t> Member::copied_bytes() const {
+  if (!memory) return std::nullopt;
+  if (counters.inherited_live_bytes == 0 && counters.inherited_mapped_bytes == 0) return 0;
+  int64_t own = at_least_zero(counters.live_bytes - counters.inherited_live_bytes) +
+                at_least_zero(counters.mapped_bytes - counters.inherited_mapped_bytes);
+  return at_least_zero(memory->private_dirty_bytes - own);
+}
+
+std::optional<ProcessMemory> Report::members_memory() const { return sum_of(members, &Member::memory); }
+
+std::optional<int64_t> Report::copied_bytes() const {
+  int64_t sum = 0;
+  for (const Member &member : members) {
+    auto copied = member.copied_bytes();
+    if (!copied) return std::nullopt;
+    sum += *copied;
+  }
+  return sum;
+}
+
+std::optional<int64_t> Report::target_copied_bytes() const {
+  if (is_group) return copied_bytes();
+  return Member{counters, memory, stat}.copied_bytes();
+}
 
 std::optional<int64_t> Report::uncounted_bytes() const {
   if (!memory) return std::nullopt;
@@ -55,7 +83,7 @@ Report gather_report(const membudget_t *budget, const std::string &target) {
   for (const Snapshot &process : list_processes(report.counters.name))
     report.members.push_back({process, read_memory(process.pid), read_stat(process.pid)});
   if (report.is_group) {
-    report.memory = sum_of(report.members, &Member::memory);
+    report.memory = report.members_memory();
     report.stat = sum_of(report.members, &Member::stat);
     if (!report.members.empty()) report.cgroup = read_cgroup(report.members[0].counters.pid);
     return report;

@@ -18,6 +18,10 @@ struct Member {
   Snapshot counters;
   std::optional<ProcessMemory> memory;
   std::optional<ProcessStat> stat;
+
+  // What a forked child holds for itself beyond what it counted itself: inherited pages that it wrote to, and so
+  // copied (CPython writes to all that it reads), and what its allocator keeps. 0 for one that inherited nothing.
+  std::optional<int64_t> copied_bytes() const;
 };
 
 struct Report {
@@ -29,6 +33,12 @@ struct Report {
   std::optional<Cgroup> cgroup;  // of the process, or of the group's first one
   std::vector<Member> members;   // of the group
 
+  // The members' sums, absent where one of theirs is not known.
+  std::optional<ProcessMemory> members_memory() const;
+  // The members' sum, absent where one of theirs is not known: with the group's counted bytes what all take.
+  std::optional<int64_t> copied_bytes() const;
+  // Of the target: the process's own, or the group's.
+  std::optional<int64_t> target_copied_bytes() const;
   // Anonymous memory that neither the allocator handed out nor the program mapped; negative where counted
   // memory has not been touched yet.
   std::optional<int64_t> uncounted_bytes() const;

@@ -71,6 +71,7 @@ void put_kernel_view(const Report &report, Json *to) {
   }
   if (report.memory) (*to)["anonymous_bytes"] = report.memory->anonymous_bytes;
   put(to, "uncounted_bytes", report.uncounted_bytes());
+  put(to, "copied_bytes", report.target_copied_bytes());
   put(to, "fragmentation_ratio", report.fragmentation_ratio());
   put(to, "footprint_bytes", report.footprint_bytes());
   if (report.counters.reserve_bytes != 0) (*to)["reserve_bytes"] = report.counters.reserve_bytes;
@@ -91,6 +92,7 @@ Json member_json(const Member &member) {
             {"mapped_bytes", s.mapped_bytes},
             {"inherited_bytes", s.inherited_live_bytes}};
   if (member.memory) put_memory(*member.memory, &json);
+  put(&json, "copied_bytes", member.copied_bytes());
   return json;
 }
 
@@ -101,6 +103,9 @@ Json group_json(const Report &report) {
             {"live_bytes", s.group_live_bytes},
             {"counted_bytes", s.group_counted_bytes}};
   put_level(&json, s.level);
+  if (auto memory = report.members_memory()) put_memory(*memory, &json);
+  put(&json, "copied_bytes", report.copied_bytes());
+  json["uncounted_processes"] = s.uncounted_processes;
   json["processes"] = Json::array();
   for (const Member &member : report.members) json["processes"].push_back(member_json(member));
   return json;

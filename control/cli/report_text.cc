@@ -92,6 +92,8 @@ std::string kernel_part(const Report &report) {
     text +=
         row("uncounted", human_bytes(*report.uncounted_bytes()), uncounted_note(*report.uncounted_bytes()));
   }
+  if (auto copied = report.target_copied_bytes(); copied && *copied > 0)
+    text += row("copied", human_bytes(*copied), "inherited memory that a child wrote to, so that it has its own");
   if (auto ratio = report.fragmentation_ratio())
     text += row("fragmentation", fmt::format("{:.2f}", *ratio), "anonymous less lazy free, over counted");
   if (const auto &stat = report.stat) {
@@ -116,21 +118,36 @@ std::vector<std::string> member_cells(const Member &member) {
   auto kernel = [&](int64_t ProcessMemory::*part) {
     return member.memory ? human_bytes((*member.memory).*part) : std::string("?");
   };
+  auto copied = member.copied_bytes();
   return {"  " + std::to_string(s.pid),      human_bytes(s.live_bytes),
           human_bytes(s.mapped_bytes),       human_bytes(s.inherited_live_bytes),
           kernel(&ProcessMemory::rss_bytes), kernel(&ProcessMemory::pss_bytes),
-          kernel(&ProcessMemory::uss_bytes), printable(s.command)};
+          kernel(&ProcessMemory::uss_bytes), copied ? human_bytes(*copied) : std::string("?"),
+          printable(s.command)};
+}
+
+std::string copied_note(const Report &report) {
+  auto copied = report.copied_bytes();
+  if (!copied || report.members.size() <= 1) return "";
+  return fmt::format(", {} copied by children", human_bytes(*copied));
+}
+
+std::string left_out_note(uint64_t processes) {
+  if (processes == 0) return "";
+  return fmt::format("  and {} so far that found no free slot of the {}: they are not counted\n",
+                     human_count(processes), MEMBUDGET_PROCESSES);
 }
 
 std::string group_part(const Report &report) {
   const Snapshot &s = report.counters;
   if (!report.is_group && report.members.size() <= 1) return "";
-  std::string text = fmt::format("\nProcesses of the group {}: {} live, {} counted\n", printable(s.name),
-                                 human_bytes(s.group_live_bytes), human_bytes(s.group_counted_bytes));
+  std::string text =
+      fmt::format("\nProcesses of the group {}: {} live, {} counted{}\n", printable(s.name),
+                  human_bytes(s.group_live_bytes), human_bytes(s.group_counted_bytes), copied_note(report));
   std::vector<std::vector<std::string>> rows = {
-      {"  PID", "LIVE", "MAPPED", "INHERITED", "RSS", "PSS", "USS", "COMMAND"}};
+      {"  PID", "LIVE", "MAPPED", "INHERITED", "RSS", "PSS", "USS", "COPIED", "COMMAND"}};
   for (const Member &member : report.members) rows.push_back(member_cells(member));
-  return text + table(rows, 0x7f, terminal_width());
+  return text + table(rows, 0xff, terminal_width()) + left_out_note(s.uncounted_processes);
 }
 
 std::string errors_part(const Report &report) {

@@ -10,7 +10,9 @@ int show_command(const Arguments &arguments) {
   Options app(
       "show", "Report everything known about a process or group: the exact figures beside the kernel's.",
       "Exit status: 0, or 3 where there is no such target.\n"
-      "A group's figures are sums over its processes; what a forked child inherited is counted once.");
+      "A group's figures are sums over its processes; what a forked child inherited is counted once.\n"
+      "What a child writes to of that, the kernel copies for it: copied_bytes, its private memory beyond what it\n"
+      "counted itself. Counted and copied bytes together are what the group takes.");
   std::string target;
   bool as_json = false;
   app.add_target(&target);

@@ -73,8 +73,13 @@ struct Sums {
   int64_t live = 0, counted = 0;
   uint64_t allocations = 0, frees = 0;
   uint32_t processes = 0;
+  uint32_t dead = 0;  // slots of processes that died without a word
 };
 Sums group_sums(const Block &);
+
+// The same, after the dead were taken off where that is ours to do: no member may be awake to bring the level in
+// line. Takes the block's lock then.
+Sums group_sums_and_reap(const Block &);
 
 // Fills a snapshot of one process of the block; `sums` are its group's.
 void snapshot_process(const Block &, const Process *, const Sums &sums, Snapshot *out);

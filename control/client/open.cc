@@ -103,7 +103,7 @@ int visit_block(const char *path, int (*each)(const Snapshot *, void *), void *c
   Block block;
   if (block_open(path, &block) != 0) return 0;
   int result = 0;
-  Sums sums = group_sums(block);
+  Sums sums = group_sums_and_reap(block);
   for (uint32_t i = 0, high = block.process_high(); i < high && result == 0; ++i) {
     const Process *p = block.process(i);
     if (!slot_is_live(p)) continue;

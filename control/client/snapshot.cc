@@ -61,6 +61,7 @@ void fill_common(const Header *h, const Sums &sums, Snapshot *out) {
   out->overhead_bytes = load(h->overhead_bytes);
   out->reserve_bytes = load(h->reserve_bytes);
   out->processes = sums.processes;
+  out->uncounted_processes = load(h->uncounted_processes);
   out->measure = __atomic_load_n(&h->measure, __ATOMIC_RELAXED);
   copy_text(out->name, h->name);
 }
@@ -77,7 +78,7 @@ void fill_texts(const Block &block, Snapshot *out) {
 }
 
 void snapshot_group(const Block &block, Snapshot *out) {
-  Sums sums = group_sums(block);
+  Sums sums = group_sums_and_reap(block);
   fill_common(block.header, sums, out);
   out->live_bytes = sums.live;
   out->mapped_bytes = sums.counted - sums.live;
@@ -96,13 +97,24 @@ Sums group_sums(const Block &block) {
   Sums sums;
   for (uint32_t i = 0, high = block.process_high(); i < high; ++i) {
     const Process *p = block.process(i);
-    if (!slot_is_live(p)) continue;
+    if (__atomic_load_n(&p->state, __ATOMIC_ACQUIRE) != MEMBUDGET_PROCESS_LIVE) continue;
+    if (!process_is_alive(p)) {
+      ++sums.dead;
+      continue;
+    }
     int64_t live = own_live_bytes(p);
     sums.live += live;
     sums.counted += live + own_mapped_bytes(p);
     add_calls(p, &sums.allocations, &sums.frees);
     ++sums.processes;
   }
+  return sums;
+}
+
+Sums group_sums_and_reap(const Block &block) {
+  Sums sums = group_sums(block);
+  // Nobody left: a block that is read once more before it goes.
+  if (sums.dead > 0 && sums.processes > 0 && block.writable) budget_evaluate(block);
   return sums;
 }
 
@@ -155,7 +167,7 @@ int membudget_snapshot(const membudget_t *budget, struct membudget_snapshot *out
   memset(&snapshot, 0, sizeof snapshot);
   View view = view_of(budget);
   if (view.process)
-    snapshot_process(view.block, view.process, group_sums(view.block), &snapshot);
+    snapshot_process(view.block, view.process, group_sums_and_reap(view.block), &snapshot);
   else if (view.block.header)
     snapshot_group(view.block, &snapshot);
   memcpy(out, &snapshot, size < sizeof snapshot ? size : sizeof snapshot);

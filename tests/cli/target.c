@@ -3,10 +3,12 @@
 //   f    frees what was allocated last; answers its usable size
 //   m N  maps and touches N bytes; answers N
 //   k    forks a child that sleeps as long as this process lives; answers its pid
+//   w    the same, but it writes to all that is allocated first; answers once it has
 //   q    exits with status 7
 // Reads and writes by system calls alone, so that what is counted is what was asked for.
 #include <malloc.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -38,10 +40,20 @@ static long map(long bytes) {
   return bytes;
 }
 
-static long fork_sleeper(void) {
+static long fork_sleeper(bool writes) {
+  int done[2];
+  char byte = 0;
+  if (pipe(done) != 0) return -1;
   pid_t child = fork();
-  if (child != 0) return child;
+  if (child != 0) {
+    close(done[1]);
+    if (read(done[0], &byte, 1) != 1) child = -1;
+    close(done[0]);
+    return child;
+  }
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+  for (int i = 0; writes && i < block_count; i++) memset(blocks[i], 2, malloc_usable_size(blocks[i]));
+  if (write(done[1], &byte, 1) != 1) _exit(1);
   for (;;) pause();
 }
 
@@ -54,7 +66,9 @@ static long obey(const char *line) {
     case 'm':
       return map(atol(line + 1));
     case 'k':
-      return fork_sleeper();
+      return fork_sleeper(false);
+    case 'w':
+      return fork_sleeper(true);
     case 'q':
       exit(7);
     default:

@@ -184,6 +184,34 @@ class Groups(ShowCase):
         eventually(lambda: len(self.show("family")["group"]["processes"]) == 1, "the dead member left the report")
         self.refuse(3, "show", str(child), says=str(child))
 
+    def test_the_level_falls_with_a_member_that_is_killed(self):
+        """Also when the others sleep: whoever looks brings it in line."""
+        one = Target(self, "--limit", "64M", "--name", "pair")
+        other = Target(self, "--name", "pair")
+        one.tell(f"a {10 * MIB}")
+        other.tell(f"a {60 * MIB}")
+        self.assertEqual(self.show("pair")["level_name"], "critical")
+        other.end()
+        report = self.show("pair")
+        self.assertEqual((report["level_name"], report["live_bytes"]), ("none", self.show(one.pid)["live_bytes"]))
+
+    def test_copied_bytes(self):
+        """What a child writes to of what it inherited is its own from then on, and no allocation says so."""
+        target = Target(self, "--limit", "64M", "--name", "copies")
+        target.tell(f"a {20 * MIB}")
+        self.assertEqual(self.show("copies")["group"]["copied_bytes"], 0)
+        idle, writer = target.tell("k"), target.tell("w")
+        eventually(lambda: len(self.show("copies")["group"]["processes"]) == 3, "the children are members")
+        members = {member["pid"]: member for member in self.show("copies")["group"]["processes"]}
+        self.assertEqual(members[target.pid]["copied_bytes"], 0)
+        self.assertLess(members[idle]["copied_bytes"], MIB)
+        self.assertAlmostEqual(members[writer]["copied_bytes"], 20 * MIB, delta=MIB)
+        group = self.show("copies")["group"]
+        self.assertAlmostEqual(group["copied_bytes"], 20 * MIB, delta=2 * MIB)
+        self.assertAlmostEqual(group["pss_bytes"], group["counted_bytes"] + group["copied_bytes"], delta=2 * MIB)
+        self.assertEqual(self.show(writer)["copied_bytes"], members[writer]["copied_bytes"])
+        self.assertRegex(self.succeed("show", "copies"), r"copies: 20\.\d MiB live, 20\.\d MiB counted, 2\d\.\d MiB copied")
+
     def test_ls_has_a_line_for_the_group(self):
         target, child = self.group()
         lines = self.succeed("ls").splitlines()

@@ -4,12 +4,12 @@
 //
 // fork_ledger_test ROUNDS
 #include <pthread.h>
-#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "books.h"
 #include "check.h"
+#include "group.h"
 #include "library.h"
 #include "memory.h"
 #include "operations.h"
@@ -58,20 +58,6 @@ void live(const Reference &reference, uint64_t *random, int depth) {
   waitpid(grandchild, &status, 0);
   CHECK_EQ(status, 0);
   check_live(reference, "a child after its child");
-}
-
-// The group's live bytes as membudget/abi.h defines them.
-int64_t group_live_bytes() {
-  const membudget_header *block = library_block();
-  int64_t sum = 0;
-  for (uint32_t i = 0; i < block->process_high; i++) {
-    const auto *process = reinterpret_cast<const membudget_process *>(
-        reinterpret_cast<const char *>(block) + block->header_bytes + uint64_t{i} * block->process_bytes);
-    if (process->state != MEMBUDGET_PROCESS_LIVE || kill(process->pid, 0) != 0) continue;
-    const int64_t own = counters_read(block, process).live_bytes - process->inherited_live_bytes;
-    if (own > 0) sum += own;
-  }
-  return sum;
 }
 
 struct Child {

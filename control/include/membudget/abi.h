@@ -18,10 +18,23 @@
  *   - counted bytes of a process: its live bytes plus `mapped_bytes`.
  *   - the group's live bytes: over the processes that are alive, the sum of max(0, live bytes -
  *     `inherited_live_bytes`). What a forked child inherited is counted once, where it was allocated;
- *     what the child frees of that is not taken off its parent's share. Mapped bytes: the same, with
- *     `inherited_mapped_bytes`.
+ *     what the child frees of that is not taken off its parent's share, nor off another's, and what it
+ *     allocates counts from where its live bytes exceed what it inherited. When the parent frees it, or
+ *     dies, it leaves the total, though children may still hold its pages. Mapped bytes: the same, with
+ *     `inherited_mapped_bytes`. The group's counted bytes are the sum of both, and are what the level
+ *     follows; each process counts for itself, so they are exact whenever its own figures are.
+ *   - `inherited_live_bytes`: the parent's live bytes as fork() was called, and what the child starts
+ *     from. Other threads of the parent that go on allocating until the kernel has copied it may make
+ *     the child's figure differ from the memory it got by that; the group's total is not touched by it.
+ *   - not in any of these: pages that a child copies by writing to what it inherited (CPython writes to
+ *     what it reads). `membudget show` gives them as copied_bytes, by the kernel's figures: the child's
+ *     private dirty pages beyond max(0, live - inherited) + max(0, mapped - inherited).
  *   - a process is alive if its `state` is MEMBUDGET_PROCESS_LIVE and a process `pid` with that
- *     `start_time` exists (field 22 of /proc/PID/stat): pids are used again, the pair is not.
+ *     `start_time` exists (field 22 of /proc/PID/stat): pids are used again, the pair is not. Its slot
+ *     is freed, and the level brought in line, by the next member that looks up, or by whoever reads
+ *     the block through the client library.
+ *   - children that find no free slot among `process_count` run uncounted, as do theirs until they exec;
+ *     `uncounted_processes` says how many there were.
  *   - peaks: the larger of the recorded peak and the sum of now; a recorded peak may be too low by at
  *     most `peak_error_bytes`, never too high by more than one call in flight per thread. With one
  *     thread it is exact (`peak_error_bytes` 0) when memory grew to it within 4 KiB below a mark, or

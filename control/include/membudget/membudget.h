@@ -48,6 +48,7 @@ struct membudget_snapshot {
   char allocator[64];
   char command[256];
   char config_errors[1024];
+  uint64_t uncounted_processes; /* so far, that found no free slot in the group */
 };
 
 /* This process's budget; NULL when it does not run under membudget. Never closed, valid for ever;
