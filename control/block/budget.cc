@@ -373,16 +373,18 @@ bool budget_fits(const Block &block, int64_t more, int64_t request) {
 bool budget_makes_room(const Block &block, Process *self, int64_t more, int64_t request, int64_t fresh_bytes) {
   if (budget_fits(block, more, request)) return true;
   Header *h = block.header;
-  if (!footprint_is_measured(h)) return false;
+  bool is_measured = footprint_is_measured(h);
+  if (!is_measured && block.process_high() <= 1) return false;
   BlockLock lock(h);
-  footprint_measure(block, self, group_totals(block).counted(), fresh_bytes);
-  if (!budget_fits(block, more, request) && footprint_trim_makes_room(h, group_totals(block).counted() + more)) {
+  bool were_dead = block.process_high() > 1 && process_reap(block, nullptr) > 0;
+  if (is_measured) footprint_measure(block, self, group_totals(block).counted(), fresh_bytes);
+  if (is_measured && !budget_fits(block, more, request) && footprint_trim_makes_room(h, group_totals(block).counted() + more)) {
     footprint_trim(block, self, block_level(h));
     footprint_measure(block, self, group_totals(block).counted(), fresh_bytes);
     footprint_note_trimmed(h, group_totals(block).counted());
   }
   bool fits = budget_fits(block, more, request);
-  evaluate_locked(block, self, fresh_bytes);
+  if (is_measured || were_dead) evaluate_locked(block, self, fresh_bytes);
   return fits;
 }
 

@@ -195,6 +195,14 @@ class Groups(ShowCase):
         report = self.show("pair")
         self.assertEqual((report["level_name"], report["live_bytes"]), ("none", self.show(one.pid)["live_bytes"]))
 
+    def test_the_hard_limit_knows_that_a_member_is_dead(self):
+        one = Target(self, "--hard-limit", "64M", "--name", "pair")
+        other = Target(self, "--name", "pair")
+        self.assertGreater(other.tell(f"a {50 * MIB}"), 0)
+        self.assertEqual(one.tell(f"a {30 * MIB}"), -1)
+        other.end()
+        self.assertGreater(one.tell(f"a {30 * MIB}"), 0)
+
     def test_copied_bytes(self):
         """What a child writes to of what it inherited is its own from then on, and no allocation says so."""
         target = Target(self, "--limit", "64M", "--name", "copies")
