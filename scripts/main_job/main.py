@@ -29,9 +29,12 @@ class Failed(Exception):
 
 def consumer_command(options, database, report, max_items=None):
     """The command line of one run; with max_items it counts memory, but is held to no limit."""
+    script = "consumer.py" if options.workers == 1 else "workers.py"
     command = [options.membudget, "run", "--allocator", options.allocator]
     command += ["--limit", options.limit] if max_items is None else []
-    command += ["--", sys.executable, os.path.join(HERE, "consumer.py"), "--db", database, "--report", report]
+    command += ["--name", f"main-job-{os.getpid()}"] if options.workers > 1 else []
+    command += ["--", sys.executable, os.path.join(HERE, script), "--db", database, "--report", report]
+    command += ["--workers", str(options.workers)] if options.workers > 1 else []
     command += ["--expect", str(options.events)] if options.input is None else []
     command += ["--max-items", str(max_items)] if max_items else []
     return command
@@ -180,14 +183,14 @@ class Runner:
                 source.check()
 
 
-def careful_count(report):
+def careful_count(report, workers):
     """The fixed batch size of somebody who must not exceed the limit: all payloads might be the largest."""
-    return max(1, report["limit_bytes"] // max(1, report["largest_line_bytes"]))
+    return max(1, report["limit_bytes"] // workers // max(1, report["largest_line_bytes"]))
 
 
 def compare(runner, options, report):
     """The same events again with a fixed count, into a database that is thrown away. (title, report)."""
-    count = careful_count(report)
+    count = careful_count(report, options.workers)
     print(f"the same with a fixed count of {count:,} (the limit / the largest event), to compare:", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix=".compare-", dir=os.path.dirname(options.db) or ".") as folder:
         return f"fixed count {count:,}", runner.run(options, os.path.join(folder, "events.sqlite"), count)
@@ -202,6 +205,7 @@ def parse_arguments():
     parser.add_argument("--input", help="a file of JSON lines, - for standard input; else they are generated")
     parser.add_argument("--db", required=True)
     parser.add_argument("--redis", action="store_true", help="by way of a Redis stream")
+    parser.add_argument("--workers", type=int, default=1, help="consumers that share events and limit")
     return parser.parse_args()
 
 

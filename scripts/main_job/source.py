@@ -9,15 +9,18 @@ _CHUNK = 1 << 16
 
 
 class Interrupt:
-    """SIGTERM and SIGINT as something to look at and to wait for, instead of the end."""
+    """SIGTERM and SIGINT as something to look at and to wait for, instead of the end.
 
-    def __init__(self):
+    With is_ignored they are neither: who feeds this process has got them, too, and ends the input.
+    """
+
+    def __init__(self, is_ignored=False):
         self.signal = None
         self.fd, write_fd = os.pipe()
         os.set_blocking(write_fd, False)
         signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._note)
+            signal.signal(number, signal.SIG_IGN if is_ignored else self._note)
 
     def _note(self, number, frame):
         self.signal = self.signal or number

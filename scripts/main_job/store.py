@@ -4,6 +4,9 @@ import json
 import sqlite3
 
 
+WAIT_S = 300  # for other consumers that write
+
+
 class StoreError(Exception):
     """The database cannot be written; str() says which and why, for the user."""
 
@@ -14,7 +17,7 @@ class Store:
     def __init__(self, path):
         self._path = path
         try:
-            self._db = sqlite3.connect(path)
+            self._db = sqlite3.connect(path, timeout=WAIT_S, isolation_level="IMMEDIATE")
             self._db.execute("CREATE TABLE IF NOT EXISTS events (key TEXT PRIMARY KEY, payload TEXT, count INTEGER)")
             self._db.execute("CREATE TABLE IF NOT EXISTS positions (source TEXT PRIMARY KEY, position TEXT)")
             self._db.commit()

@@ -192,7 +192,7 @@ class DatabaseErrorTest(MainJobTestCase):
 
 class OptionsTest(MainJobTestCase):
     def test_wrong_usage(self):
-        for options in ("--nosuch", "extra", "--limit", "--events x", "--events=-5", "--input /no/file"):
+        for options in ("--nosuch", "extra", "--limit", "--events x", "--events=-5", "--workers 0", "--workers x", "--input /no/file"):
             command = [RUN, *options.split()]
             done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=20)
             with self.subTest(options=options):
@@ -202,7 +202,7 @@ class OptionsTest(MainJobTestCase):
     def test_help(self):
         done = subprocess.run([RUN, "--help"], stdout=subprocess.PIPE, text=True, timeout=20)
         self.assertEqual(done.returncode, 0)
-        for option in ("--limit", "--allocator", "--events", "--input", "--redis", "--db"):
+        for option in ("--limit", "--allocator", "--events", "--input", "--redis", "--workers", "--db"):
             self.assertIn(option, done.stdout)
 
 
@@ -245,6 +245,52 @@ class WholeJobTest(MainJobTestCase):
         stored = sum(count for _, count in self.rows().values())
         self.assertGreater(stored, 0)
         self.assertRegex(printed, rf"in the database +{stored:,}\n")
+
+    def test_workers(self):
+        """Several consumers on one budget: every event once in the database, the last payload of each key."""
+        text = generate(20_000)
+        bad = b'not JSON\n{"key": "\\u00e4", "payload": "1"}\n{"key": "\xc3\xa4", "payload": "2"}\n'
+        done = subprocess.run(
+            self.main("--limit", "64M", "--events", "0", "--input", "-", "--workers", "3"), input=bad + text,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120, check=True,
+        )
+        self.assertRegex(done.stderr.decode(), "^line 1 is left out: ")
+        self.assert_stored(bad.partition(b"\n")[2] + text)
+        printed = done.stdout.decode()
+        for pattern in (
+            r"in the database +20,002\n", r"malformed, left out +1\n", r"peak counted bytes +6[2-6]\.\d MiB",
+            r"\n1 +\d,\d+ .* MiB\n2 +\d,\d+ .* MiB\n3 +\d,\d+ .* MiB\n$",
+        ):
+            self.assertRegex(printed, pattern)
+
+    def test_workers_sigterm(self):
+        """To the main job alone, and to all of its processes."""
+        for send in (subprocess.Popen.terminate, lambda process: os.killpg(process.pid, signal.SIGTERM)):
+            with subprocess.Popen(
+                self.main("--limit", "64M", "--events", "10000000", "--workers", "3"), stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL, start_new_session=True,
+            ) as process:
+                time.sleep(4)
+                send(process)
+                printed = process.communicate(timeout=60)[0].decode()
+            self.assertEqual(process.returncode, 143, printed)
+            stored = sum(count for _, count in self.rows().values())
+            os.remove(self.db)
+            self.assertGreater(stored, 0)
+            self.assertRegex(printed, rf"events +{stored:,}\nin the database +{stored:,}\n")
+
+    def test_worker_killed(self):
+        """What it held is lost: that is said, and the exit status tells."""
+        with subprocess.Popen(
+            self.main("--limit", "64M", "--events", "10000000", "--workers", "2"), stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, start_new_session=True,
+        ) as process:
+            time.sleep(3)
+            found = subprocess.run(["pgrep", "-g", str(process.pid), "-f", "consumer.py"], stdout=subprocess.PIPE)
+            os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
+            errors = process.communicate(timeout=60)[1].decode()
+        self.assertEqual(process.returncode, 1)
+        self.assertRegex(errors, "(?m)^workers: worker [12] has ended early, with status -9")
 
     def test_wrong_limit(self):
         done = subprocess.run(
