@@ -87,8 +87,8 @@ bool budget_reap_is_due(const Block &);
 // the allowances end there.
 bool budget_fits(const Block &, int64_t more, int64_t request);
 
-// The same, after the footprint has been measured anew and what allocators keep was given back, where that can make
-// a difference. Takes the lock when it does not fit at once.
+// The same, after members that died were taken off, and the footprint has been measured anew and what allocators
+// keep was given back, where that can make a difference. Takes the lock when it does not fit at once.
 bool budget_makes_room(const Block &, Process *self, int64_t more, int64_t request, int64_t fresh_bytes);
 
 // The reserve below the limit, at which the level is critical already: in bytes, or (negative) learned from here on.
