@@ -27,17 +27,25 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def uwsgi(path, *options, module="catalogue_uwsgi", workers=4):
-    """uwsgi.ini's command line, but for the address and what `options` change."""
-    return ["uwsgi", "--plugin", "python3", "--http-socket", path, "--master", "--processes", str(workers),
-            "--module", module, "--need-app", "--die-on-term", "--vacuum", "--disable-logging", *options]
+def uwsgi(path, *options, module="catalogue_uwsgi"):
+    """With uwsgi.ini, but for the address and the module, and `options` on top."""
+    with open(os.path.join(EXAMPLES, "uwsgi.ini")) as file:
+        settings = file.read()
+    for shown, wanted in (("127.0.0.1:8000", path), ("module = catalogue_uwsgi", f"module = {module}")):
+        assert shown in settings, f"{shown} is not in uwsgi.ini"
+        settings = settings.replace(shown, wanted)
+    with open(path + ".ini", "w") as file:
+        file.write(settings)
+    return ["uwsgi", "--ini", path + ".ini", "--disable-logging", *options]
 
 
-def gunicorn(path, *options, workers=4):
+def gunicorn(path, *options):
     """With gunicorn.conf.py, unless `options` do without."""
-    configuration = [] if "--preload" in options else ["--config", os.path.join(EXAMPLES, "gunicorn.conf.py")]
-    return ["gunicorn", *configuration, "--bind", f"unix:{path}", "--workers", str(workers), "--log-level", "warning",
-            *options, "catalogue:application"]
+    configuration = ["--workers", "4"]
+    if "--preload" not in options:
+        configuration = ["--config", os.path.join(EXAMPLES, "gunicorn.conf.py")]
+    return ["gunicorn", *configuration, "--bind", f"unix:{path}", "--log-level", "warning", *options,
+            "catalogue:application"]
 
 
 class Server:
