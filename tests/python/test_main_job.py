@@ -192,7 +192,7 @@ class DatabaseErrorTest(MainJobTestCase):
 
 class OptionsTest(MainJobTestCase):
     def test_wrong_usage(self):
-        for options in ("--nosuch", "extra", "--limit", "--events x", "--events=-5", "--workers 0", "--workers x", "--input /no/file"):
+        for options in ("--nosuch", "extra", "--limit", "--events x", "--events=-5", "--workers 0", "--workers x", "--workers 2 --redis", "--input /no/file"):
             command = [RUN, *options.split()]
             done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=20)
             with self.subTest(options=options):
