@@ -122,6 +122,11 @@ class Distributor:
                 print("further ones are counted only", file=sys.stderr)
 
 
+def call(function, *arguments):
+    """The guard of who keeps no batch that could be flushed to make room."""
+    return function(*arguments)
+
+
 def combined(reports):
     """The figures of all workers as those of one; each one's own are in "workers"."""
     with_batches = [report for report in reports if report["batches"]] or reports
@@ -151,7 +156,7 @@ def consume(arguments, interrupt):
             for number in range(1, arguments.workers + 1):
                 workers.append(Worker(number, arguments, folder))
             distributor = Distributor(workers, rate)
-            distributor.run(read_lines(sys.stdin.fileno(), interrupt))
+            distributor.run(read_lines(sys.stdin.fileno(), interrupt, call))
             report = combined([worker.report() for worker in workers])
         finally:
             rate.clear()
