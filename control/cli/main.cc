@@ -20,11 +20,12 @@ constexpr Command kCommands[] = {
     {"wait", "sleep until a process or group reaches a level", wait_command},
     {"set", "change the limits of a running process or group", set_command},
     {"trim", "have a process or group hand free memory back to the kernel", trim_command},
+    {"doctor", "say what would keep a budget from working here", doctor_command},
 };
 
 std::string command_list() {
   std::string text = "Commands:\n";
-  for (const Command &command : kCommands) text += fmt::format("  {:<8}{}\n", command.name, command.summary);
+  for (const Command &command : kCommands) text += fmt::format("  {:<9}{}\n", command.name, command.summary);
   return text +
          "\n`membudget COMMAND --help` explains each. A TARGET is a pid or a group's name. Sizes are bytes, "
          "or\n"
