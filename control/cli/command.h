@@ -35,6 +35,7 @@ struct Command {
   int (*run)(const Arguments &);
 };
 
+int balloon_command(const Arguments &);
 int compare_command(const Arguments &);
 int doctor_command(const Arguments &);
 int ls_command(const Arguments &);

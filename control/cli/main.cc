@@ -20,6 +20,7 @@ constexpr Command kCommands[] = {
     {"wait", "sleep until a process or group reaches a level", wait_command},
     {"set", "change the limits of a running process or group", set_command},
     {"trim", "have a process or group hand free memory back to the kernel", trim_command},
+    {"balloon", "press on memory, so that the kernel takes what was lazily freed", balloon_command},
     {"compare", "run a command under each allocator, and compare what it takes", compare_command},
     {"doctor", "say what would keep a budget from working here", doctor_command},
 };
