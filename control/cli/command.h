@@ -42,6 +42,7 @@ int ls_command(const Arguments &);
 int run_command(const Arguments &);
 int set_command(const Arguments &);
 int show_command(const Arguments &);
+int top_command(const Arguments &);
 int trim_command(const Arguments &);
 int wait_command(const Arguments &);
 int watch_command(const Arguments &);

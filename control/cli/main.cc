@@ -16,6 +16,7 @@ constexpr Command kCommands[] = {
     {"run", "run a command under a budget", run_command},
     {"ls", "list the groups and processes that run under membudget", ls_command},
     {"show", "report everything known about a process or group", show_command},
+    {"top", "show processes and groups, live, in the terminal", top_command},
     {"watch", "print a line about a process or group at an interval", watch_command},
     {"wait", "sleep until a process or group reaches a level", wait_command},
     {"set", "change the limits of a running process or group", set_command},
