@@ -61,7 +61,7 @@ Request parse_request(const Arguments &arguments) {
                      ->type_name("A,B,...");
   app.add_option("--runs", request.runs, "How often each (default: 5)")
       ->type_name("N")
-      ->check(CLI::Range(1u, kMostRuns));
+      ->check(CLI::Range(1u, kMostRuns).description(""));
   app.add_option("-o,--output", request.file, "Write a page with the RSS curves, too")->type_name("FILE.html");
   app.add_flag("--json", request.as_json, "Print a JSON object, with all runs and curves");
   app.add_directory();

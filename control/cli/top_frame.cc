@@ -125,14 +125,18 @@ std::string clock_text() {
   return text;
 }
 
-Line title(const TopModel &model, const TopView &view) {
+Line title(const TopModel &model) {
   std::set<std::string> groups;
   for (const Snapshot &s : model.processes()) groups.insert(s.name);
-  std::string text = fmt::format("membudget top  {}  processes: {}  groups: {}  sorted by {}{}{}", clock_text(),
-                                 model.processes().size(), groups.size(), kTopOrders[static_cast<size_t>(view.order)],
-                                 view.is_inverted ? ", inverted" : "", view.is_paused ? "  PAUSED" : "");
-  if (!view.filter.empty()) text += fmt::format("  filter: {}", view.filter);
-  return {{Segment::bold, text}};
+  return {{Segment::bold, fmt::format("membudget top  {}  processes: {}  groups: {}", clock_text(),
+                                      model.processes().size(), groups.size())}};
+}
+
+Line state(const TopView &view) {
+  std::string text = fmt::format("sorted by {}{}", kTopOrders[static_cast<size_t>(view.order)],
+                                 view.is_inverted ? ", inverted" : "");
+  if (!view.filter.empty()) text += "  filter: " + view.filter;
+  return {{Segment::plain, text}, {Segment::bold, view.is_paused ? "  PAUSED" : ""}};
 }
 
 Line columns_line(size_t width) {
@@ -151,7 +155,7 @@ std::string short_bytes(int64_t bytes) {
 Line row_line(const TopRow &row, const TopModel &model, const TopView &view, bool is_selected) {
   const Snapshot &s = row.counters;
   double share = share_of(row);
-  Segment::Style style = is_selected ? Segment::selected : style_of(s.level), plain = is_selected ? Segment::selected : Segment::plain;
+  Segment::Style style = style_of(s.level), plain = is_selected ? Segment::selected : Segment::plain;
   std::string pid = row.is_group ? "-" : std::to_string(s.pid);
   std::string command = row.is_group ? fmt::format("({} processes)", s.processes) : printable(s.command);
   std::string percent = s.limit_bytes > 0 ? fmt::format("{:.1f}", 100 * share) : "-";
@@ -225,7 +229,7 @@ size_t top_list_height(const TopView &view) {
 }
 
 std::vector<Line> top_frame(const TopModel &model, const TopView &view) {
-  std::vector<Line> lines = {title(model, view), {}, columns_line(view.width)};
+  std::vector<Line> lines = {title(model), state(view), columns_line(view.width)};
   std::vector<TopRow> rows = model.rows(view.order, view.is_inverted, view.with_groups, view.filter);
   size_t end = view.height == 0 ? rows.size() : std::min(rows.size(), view.first + top_list_height(view));
   for (size_t i = view.first; i < end; ++i) lines.push_back(row_line(rows[i], model, view, i == view.selected));
