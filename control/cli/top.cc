@@ -22,6 +22,8 @@
 namespace membudget::cli {
 namespace {
 
+constexpr int kControlL = 12;
+
 using Clock = std::chrono::steady_clock;
 
 constexpr const char *kKeys =
@@ -33,6 +35,7 @@ constexpr const char *kKeys =
     "  F5 t                              groups above their processes, or processes alone\n"
     "  F4 \\ F3 /                         filter by name, command or pid; Esc clears it\n"
     "  Z                                 pause\n"
+    "  Ctrl-L                            draw the screen anew\n"
     "  F1 h ?                            help\n"
     "  F10 q                             quit\n";
 
@@ -259,7 +262,10 @@ int run_live(const Request &request) {
     errno = 0;
     int key = getch();
     if (key == ERR && errno != 0 && errno != EINTR) return kOk;  // the terminal is gone
-    if (key != ERR && key != KEY_RESIZE) keyboard.press(key, rows);
+    if (key == kControlL)
+      redrawwin(stdscr);
+    else if (key != ERR && key != KEY_RESIZE)
+      keyboard.press(key, rows);
   }
   return kOk;
 }

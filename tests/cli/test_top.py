@@ -83,7 +83,8 @@ class Live(CliCase):
         return ESCAPES.sub("", text.decode(errors="replace"))
 
     def until(self, words, keys=""):
-        os.write(self.master, keys.encode())
+        """Curses sends what changed alone: after keys the whole is asked for."""
+        os.write(self.master, keys.encode() + (b"\x0c" if keys else b""))
         seen = ""
         def found():
             nonlocal seen
