@@ -22,4 +22,15 @@ std::optional<Cgroup> read_cgroup(pid_t);
 // What a percentage of a limit refers to: that cgroup's limit, or else the machine's memory.
 int64_t whole_memory_bytes(pid_t);
 
+// How much more memory may be taken where a process is, before something is killed for it.
+struct Headroom {
+  int64_t bytes = 0;    // reclaimable page cache and LazyFree pages included, a margin taken off; not below 0
+  std::string reason;   // what is the narrowest place, with its figures
+};
+Headroom read_headroom(pid_t);
+
+// The folder of the process's own memory cgroup: who writes a pid to cgroup.procs in there moves it. Absent where
+// it cannot be seen.
+std::optional<std::string> cgroup_folder(pid_t);
+
 }  // namespace membudget::cli

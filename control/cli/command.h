@@ -35,11 +35,15 @@ struct Command {
   int (*run)(const Arguments &);
 };
 
+int balloon_command(const Arguments &);
+int compare_command(const Arguments &);
+int doctor_command(const Arguments &);
 int ls_command(const Arguments &);
 int profile_command(const Arguments &);
 int run_command(const Arguments &);
 int set_command(const Arguments &);
 int show_command(const Arguments &);
+int top_command(const Arguments &);
 int trim_command(const Arguments &);
 int wait_command(const Arguments &);
 int watch_command(const Arguments &);

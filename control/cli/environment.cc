@@ -32,17 +32,32 @@ std::vector<char *> Environment::pointers() const {
   return pointers;
 }
 
-void preload(Environment *environment, const std::string &library) {
-  std::string value = library, rest = environment->get("LD_PRELOAD").value_or("");
+namespace {
+
+// What is in LD_PRELOAD, in its order, without any libmembudget.so: two, from two installations, would both count.
+std::string other_preloads(const Environment &environment) {
+  std::string value, rest = environment.get("LD_PRELOAD").value_or("");
   while (!rest.empty()) {
     size_t end = std::min(rest.find_first_of(": "), rest.size());
     std::string entry = rest.substr(0, end);
-    // Two of us, from two installations, would both count.
     bool is_ours = entry == "libmembudget.so" || entry.ends_with("/libmembudget.so");
-    if (!entry.empty() && !is_ours) value += ":" + entry;
+    if (!entry.empty() && !is_ours) value += (value.empty() ? "" : ":") + entry;
     rest.erase(0, end + 1);
   }
-  environment->set("LD_PRELOAD", value);
+  return value;
+}
+
+}  // namespace
+
+void preload(Environment *environment, const std::string &library) {
+  std::string others = other_preloads(*environment);
+  environment->set("LD_PRELOAD", library + (others.empty() ? "" : ":" + others));
+}
+
+void unload(Environment *environment) {
+  std::string others = other_preloads(*environment);
+  environment->unset("LD_PRELOAD");
+  if (!others.empty()) environment->set("LD_PRELOAD", others);
 }
 
 }  // namespace membudget::cli

@@ -27,4 +27,7 @@ class Environment {
 // its order.
 void preload(Environment *, const std::string &library);
 
+// Takes every libmembudget.so out of LD_PRELOAD.
+void unload(Environment *);
+
 }  // namespace membudget::cli

@@ -3,6 +3,7 @@
 
 #include "control/cli/options.h"
 #include "control/cli/report.h"
+#include "control/cli/style.h"
 #include "control/cli/text.h"
 
 namespace membudget::cli {
@@ -32,12 +33,12 @@ std::string process_table(const std::vector<Snapshot> &processes) {
   for (const Snapshot &s : processes) {
     bool is_single = s.processes <= 1;
     if (!is_single && group != s.name)
-      rows.push_back({printable(s.name), "-", "-", level_name(s.level), human_bytes(s.group_live_bytes),
+      rows.push_back({printable(s.name), "-", "-", in_level_colour(s.level, level_name(s.level)), human_bytes(s.group_live_bytes),
                       human_bytes(s.group_counted_bytes), limit_cell(s),
                       fmt::format("({} processes)", s.processes)});
     group = s.name;
     rows.push_back({is_single ? printable(s.name) : " " + printable(s.name), std::to_string(s.pid),
-                    printable(s.allocator), is_single ? level_name(s.level) : "", human_bytes(s.live_bytes),
+                    printable(s.allocator), is_single ? in_level_colour(s.level, level_name(s.level)) : "", human_bytes(s.live_bytes),
                     human_bytes(s.counted_bytes), is_single ? limit_cell(s) : "", printable(s.command)});
   }
   return table(rows, 0x72, terminal_width());

@@ -16,16 +16,20 @@ constexpr Command kCommands[] = {
     {"run", "run a command under a budget", run_command},
     {"ls", "list the groups and processes that run under membudget", ls_command},
     {"show", "report everything known about a process or group", show_command},
+    {"top", "show processes and groups, live, in the terminal", top_command},
     {"watch", "print a line about a process or group at an interval", watch_command},
     {"wait", "sleep until a process or group reaches a level", wait_command},
     {"set", "change the limits of a running process or group", set_command},
     {"profile", "tell what holds the memory of a process or group", profile_command},
     {"trim", "have a process or group hand free memory back to the kernel", trim_command},
+    {"balloon", "press on memory, so that the kernel takes what was lazily freed", balloon_command},
+    {"compare", "run a command under each allocator, and compare what it takes", compare_command},
+    {"doctor", "say what would keep a budget from working here", doctor_command},
 };
 
 std::string command_list() {
   std::string text = "Commands:\n";
-  for (const Command &command : kCommands) text += fmt::format("  {:<8}{}\n", command.name, command.summary);
+  for (const Command &command : kCommands) text += fmt::format("  {:<9}{}\n", command.name, command.summary);
   return text +
          "\n`membudget COMMAND --help` explains each. A TARGET is a pid or a group's name. Sizes are bytes, "
          "or\n"

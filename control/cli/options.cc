@@ -53,6 +53,17 @@ void Options::add_target(std::string *target) {
   add_option("TARGET", *target, "A pid or a group's name")->required()->type_name("");
 }
 
+Arguments Options::read_with_command(const Arguments &arguments) {
+  prefix_command();
+  auto dashes = std::find(arguments.begin(), arguments.end(), "--");
+  read(Arguments(arguments.begin(), dashes));
+  Arguments command = remaining();
+  if (!command.empty() && command[0].starts_with("-"))
+    throw Failure{kUsage, fmt::format("unknown option '{}'; see `{} --help`", command[0], get_name())};
+  if (dashes != arguments.end()) command.insert(command.end(), dashes + !command.size(), arguments.end());
+  return command;
+}
+
 void Options::read(const Arguments &arguments) {
   Arguments reversed(arguments.rbegin(), arguments.rend());
   try {

@@ -25,6 +25,10 @@ class Options : public CLI::App {
   // TARGET, which must be given.
   void add_target(std::string *target);
 
+  // As read(), for a command line that ends in [--] COMMAND...; returns the command, or nothing. Options are read
+  // up to "--", or to the first word that is none.
+  Arguments read_with_command(const Arguments &);
+
   // Prints help and throws Quit where it was asked for; throws a Failure of status kUsage for what it cannot
   // parse.
   void read(const Arguments &);

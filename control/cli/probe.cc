@@ -6,6 +6,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdio>
+
 #include "control/cli/command.h"
 #include "control/cli/library.h"
 #include "control/cli/target.h"
@@ -31,11 +33,12 @@ Environment probe_environment(const Environment &wanted, const std::string &name
   return environment;
 }
 
-// Runs the probe and returns its exit status, or -1 when it died.
-int run_probe(const Environment &environment, const std::string &program) {
+// Runs the probe, its standard error being `errors_fd`, and returns its exit status, or -1 when it died.
+int run_probe(const Environment &environment, const std::string &program, int errors_fd) {
   pid_t child = fork();
   if (child < 0) throw Failure{kFailed, fmt::format("cannot start a process: {}", strerror(errno))};
   if (child == 0) {
+    dup2(errors_fd, STDERR_FILENO);
     char *arguments[] = {const_cast<char *>("membudget"), const_cast<char *>(kProbeCommand), nullptr};
     execve(program.c_str(), arguments, environment.pointers().data());
     _exit(127);
@@ -52,19 +55,57 @@ void remove_block(const Environment &environment, const std::string &name) {
              .c_str());
 }
 
+int probe(const Environment &wanted, int errors_fd) {
+  std::string name = fmt::format("probe-{}", getpid());
+  Environment environment = probe_environment(wanted, name);
+  int status = run_probe(environment, own_path(), errors_fd);
+  remove_block(environment, name);
+  return status;
+}
+
+// What a status means that the library has not explained.
+std::string meaning(int status, const Environment &wanted) {
+  if (status == kNotPreloaded)
+    return fmt::format("{} was not loaded or did not start in this environment",
+                       wanted.get("LD_PRELOAD").value_or("the library"));
+  return "a program that does nothing did not survive these settings and preloaded libraries";
+}
+
+// A temporary file without a name.
+struct Capture {
+  FILE *file = tmpfile();
+  ~Capture() {
+    if (file) fclose(file);
+  }
+  std::string text() const {
+    std::string text(65536, '\0');
+    ssize_t length = pread(fileno(file), text.data(), text.size(), 0);
+    text.resize(length > 0 ? static_cast<size_t>(length) : 0);
+    return text;
+  }
+};
+
 }  // namespace
 
 void probe_settings(const Environment &wanted) {
-  std::string name = fmt::format("probe-{}", getpid());
-  Environment environment = probe_environment(wanted, name);
-  int status = run_probe(environment, own_path());
-  remove_block(environment, name);
+  int status = probe(wanted, STDERR_FILENO);
   if (status == kOk) return;
   if (status == kUsage) throw Quit{kUsage};
-  if (status == kNotPreloaded)
-    throw Failure{kUsage, fmt::format("{} was not loaded or did not start in this environment",
-                                      environment.get("LD_PRELOAD").value_or("the library"))};
-  throw Failure{kUsage, "a program that does nothing did not survive these settings and preloaded libraries"};
+  throw Failure{kUsage, meaning(status, wanted)};
+}
+
+std::vector<std::string> try_settings(const Environment &wanted) {
+  Capture errors;
+  if (!errors.file) throw Failure{kFailed, "cannot make a temporary file in /tmp"};
+  int status = probe(wanted, fileno(errors.file));
+  if (status == kOk) return {};
+  std::vector<std::string> lines;
+  for (std::string line : lines_of(errors.text())) {
+    if (line.starts_with("membudget: ")) line.erase(0, strlen("membudget: "));
+    lines.push_back(line);
+  }
+  if (lines.empty() || status != kUsage) lines.push_back(meaning(status, wanted));
+  return lines;
 }
 
 // Under the library, which has reported what it did not take when it was loaded. Ends at once: no profile is

@@ -2,6 +2,9 @@
 // have, and sees what the library made of it.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "control/cli/environment.h"
 
 namespace membudget::cli {
@@ -9,5 +12,8 @@ namespace membudget::cli {
 // Throws a Quit of status kUsage when a setting is broken: the library has said which by then, on standard
 // error.
 void probe_settings(const Environment &);
+
+// The same for whoever wants to know: what is wrong, a line each; empty when all is well. Writes nothing.
+std::vector<std::string> try_settings(const Environment &);
 
 }  // namespace membudget::cli

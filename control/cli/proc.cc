@@ -21,6 +21,8 @@ void add_line(const std::string &key, int64_t bytes, ProcessMemory *out) {
     out->uss_bytes += bytes;
   else if (key == "Anonymous:")
     out->anonymous_bytes += bytes;
+  else if (key == "Pss_Anon:")
+    out->pss_anonymous_bytes += bytes;
   else if (key == "LazyFree:")
     out->lazy_free_bytes += bytes;
   else if (key == "Swap:")

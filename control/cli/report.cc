@@ -10,6 +10,7 @@ void add(const ProcessMemory &more, ProcessMemory *sum) {
   sum->uss_bytes += more.uss_bytes;
   sum->private_dirty_bytes += more.private_dirty_bytes;
   sum->anonymous_bytes += more.anonymous_bytes;
+  sum->pss_anonymous_bytes += more.pss_anonymous_bytes;
   sum->lazy_free_bytes += more.lazy_free_bytes;
   sum->swap_bytes += more.swap_bytes;
 }
@@ -60,20 +61,28 @@ std::optional<int64_t> Report::target_copied_bytes() const {
   return Member{counters, memory, stat}.copied_bytes();
 }
 
+std::optional<int64_t> Report::anonymous_bytes() const {
+  if (!memory) return std::nullopt;
+  bool is_shared = is_group && members.size() > 1 && memory->pss_anonymous_bytes > 0;
+  return is_shared ? memory->pss_anonymous_bytes : memory->anonymous_bytes;
+}
+
 std::optional<int64_t> Report::uncounted_bytes() const {
   if (!memory) return std::nullopt;
-  return memory->anonymous_bytes - counters.counted_bytes;
+  return *anonymous_bytes() - counters.counted_bytes;
 }
 
 std::optional<double> Report::fragmentation_ratio() const {
   if (!memory || counters.counted_bytes <= 0) return std::nullopt;
-  return static_cast<double>(memory->anonymous_bytes - memory->lazy_free_bytes) /
-         static_cast<double>(counters.counted_bytes);
+  int64_t heap = map ? map->heap_bytes : *anonymous_bytes() - memory->lazy_free_bytes;
+  return static_cast<double>(heap) / static_cast<double>(counters.counted_bytes);
 }
 
 std::optional<int64_t> Report::footprint_bytes() const {
-  if (counters.measure != MEMBUDGET_MEASURE_FOOTPRINT && counters.overhead_bytes == 0) return std::nullopt;
-  return counters.group_counted_bytes + counters.overhead_bytes;
+  if (counters.measure == MEMBUDGET_MEASURE_FOOTPRINT || counters.overhead_bytes != 0)
+    return counters.group_counted_bytes + counters.overhead_bytes;
+  if (!memory) return std::nullopt;
+  return *anonymous_bytes() + memory->swap_bytes;
 }
 
 Report gather_report(const membudget_t *budget, const std::string &target) {
@@ -85,11 +94,14 @@ Report gather_report(const membudget_t *budget, const std::string &target) {
   if (report.is_group) {
     report.memory = report.members_memory();
     report.stat = sum_of(report.members, &Member::stat);
+    if (report.members.size() == 1)
+      report.map = read_memory_map(report.members[0].counters.pid, report.counters.allocator);
     if (!report.members.empty()) report.cgroup = read_cgroup(report.members[0].counters.pid);
     return report;
   }
   report.memory = read_memory(report.counters.pid);
   report.stat = read_stat(report.counters.pid);
+  report.map = read_memory_map(report.counters.pid, report.counters.allocator);
   report.cgroup = read_cgroup(report.counters.pid);
   return report;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "control/cli/cgroup.h"
+#include "control/cli/memory_map.h"
 #include "control/cli/proc.h"
 #include "control/cli/target.h"
 
@@ -32,6 +33,10 @@ struct Report {
   std::optional<ProcessStat> stat;
   std::optional<Cgroup> cgroup;  // of the process, or of the group's first one
   std::vector<Member> members;   // of the group
+  std::optional<MemoryMap> map;  // of the process, or the group's only one
+
+  // Anonymous memory of the process; of a group with each shared page counted once.
+  std::optional<int64_t> anonymous_bytes() const;
 
   // The members' sums, absent where one of theirs is not known.
   std::optional<ProcessMemory> members_memory() const;
@@ -42,9 +47,11 @@ struct Report {
   // Anonymous memory that neither the allocator handed out nor the program mapped; negative where counted
   // memory has not been touched yet.
   std::optional<int64_t> uncounted_bytes() const;
-  // Resident anonymous memory, without what the kernel may take at will, over counted bytes.
+  // The heap's resident bytes, without what the kernel may take at will, over counted bytes; of a group of
+  // several all of its anonymous memory.
   std::optional<double> fragmentation_ratio() const;
-  // What is held against the limit under MEMBUDGET_MEASURE=footprint; absent where it is not measured.
+  // What is held against the limit under MEMBUDGET_MEASURE=footprint: as the library last measured it, else
+  // the anonymous memory of now, swapped out or not.
   std::optional<int64_t> footprint_bytes() const;
 };
 
@@ -52,6 +59,9 @@ Report gather_report(const membudget_t *, const std::string &target);
 
 // The keys of `show --json`.
 Json report_json(const Report &);
+
+// What the figures mean where exact and kernel's view are far apart, a sentence each.
+std::vector<std::string> report_notes(const Report &);
 
 // The same for people.
 std::string report_text(const Report &);

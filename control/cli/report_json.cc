@@ -57,6 +57,18 @@ void put_memory(const ProcessMemory &memory, Json *to) {
   (*to)["uss_bytes"] = memory.uss_bytes;
 }
 
+// Of the uncounted bytes: whose they are, lazy_free_bytes aside.
+Json uncounted_json(const Report &report) {
+  const MemoryMap &map = *report.map;
+  Json json{{"allocator_bytes", map.heap_bytes - report.counters.counted_bytes},
+            {"stack_bytes", map.stack_bytes},
+            {"file_bytes", map.file_bytes},
+            {"runtime_bytes", map.runtime_bytes}};
+  if (map.runtime_bytes > 0) json["runtime"] = map.runtime;
+  json["own_allocators"] = map.own_allocators;
+  return json;
+}
+
 void put_kernel_view(const Report &report, Json *to) {
   if (report.stat) (*to)["threads"] = report.stat->threads;
   (*to)["config_errors"] = lines_of(report.counters.config_errors);
@@ -72,6 +84,7 @@ void put_kernel_view(const Report &report, Json *to) {
   if (report.memory) (*to)["anonymous_bytes"] = report.memory->anonymous_bytes;
   put(to, "uncounted_bytes", report.uncounted_bytes());
   put(to, "copied_bytes", report.target_copied_bytes());
+  if (report.map) (*to)["uncounted"] = uncounted_json(report);
   put(to, "fragmentation_ratio", report.fragmentation_ratio());
   put(to, "footprint_bytes", report.footprint_bytes());
   if (report.counters.reserve_bytes != 0) (*to)["reserve_bytes"] = report.counters.reserve_bytes;
@@ -124,6 +137,7 @@ Json report_json(const Report &report) {
   put_limits(report.counters, &json);
   put_counters(report.counters, &json);
   put_kernel_view(report, &json);
+  json["notes"] = report_notes(report);
   if (report.cgroup) json["cgroup"] = cgroup_json(*report.cgroup);
   json["group"] = group_json(report);
   return json;

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "control/cli/report.h"
+#include "control/cli/style.h"
 #include "control/cli/text.h"
 
 namespace membudget::cli {
@@ -13,6 +14,8 @@ std::string row(std::string_view label, std::string_view value, std::string_view
   return note.empty() ? line + "\n" : fmt::format("{}  {}\n", line, note);
 }
 
+std::string section(const std::string &title) { return "\n" + heading(title) + "\n"; }
+
 std::string limit_text(int64_t bytes) { return bytes > 0 ? human_bytes(bytes) : "none"; }
 
 std::string percent(int64_t part, int64_t whole) {
@@ -22,9 +25,10 @@ std::string percent(int64_t part, int64_t whole) {
 std::string title(const Report &report) {
   const Snapshot &s = report.counters;
   if (report.is_group)
-    return fmt::format("Group {}: {} process{}\n", printable(s.name), s.processes,
-                       s.processes == 1 ? "" : "es");
-  return fmt::format("{}\nprocess {} of group {}\n", printable(s.command), s.pid, printable(s.name));
+    return heading(fmt::format("Group {}: {} process{}", printable(s.name), s.processes,
+                               s.processes == 1 ? "" : "es")) +
+           "\n";
+  return fmt::format("{}\nprocess {} of group {}\n", heading(printable(s.command)), s.pid, printable(s.name));
 }
 
 std::string budget_part(const Report &report) {
@@ -33,9 +37,8 @@ std::string budget_part(const Report &report) {
                                                       human_bytes(s.low_bytes), human_bytes(s.medium_bytes),
                                                       human_bytes(s.release_bytes))
                                         : "it is only counted";
-  std::string text =
-      "\nBudget" + std::string(report.is_group || s.processes <= 1 ? "" : " (the group's)") + "\n";
-  text += row("level", level_name(s.level), fmt::format("{}", s.level));
+  std::string text = section(report.is_group || s.processes <= 1 ? "Budget" : "Budget (the group's)");
+  text += in_level_colour(s.level, row("level", level_name(s.level), fmt::format("{}", s.level)));
   text += row("limit", limit_text(s.limit_bytes), marks);
   text += row("hard limit", limit_text(s.hard_limit_bytes),
               s.hard_limit_bytes > 0 ? "allocations past it fail" : "");
@@ -53,7 +56,7 @@ std::string budget_part(const Report &report) {
 
 std::string counted_part(const Report &report) {
   const Snapshot &s = report.counters;
-  std::string text = fmt::format("\nCounted exactly, by {}\n", printable(s.allocator));
+  std::string text = section(fmt::format("Counted exactly, by {}", printable(s.allocator)));
   text += row("live", human_bytes(s.live_bytes), "handed out by the allocator and not yet freed");
   text +=
       row("mapped", human_bytes(s.mapped_bytes), "mapped by the program itself (CPython's arenas, for one)");
@@ -77,10 +80,26 @@ std::string uncounted_note(int64_t bytes) {
                     : "less anonymous memory than counted: some was not touched yet, or swapped out";
 }
 
+// Of the uncounted: whose it is. What is too small to matter is left out.
+std::string map_rows(const Report &report) {
+  constexpr int64_t kLeast = 64 << 10;
+  const MemoryMap &map = *report.map;
+  std::string text;
+  auto add = [&](const char *label, int64_t bytes, const std::string &note) {
+    if (bytes >= kLeast) text += row(label, human_bytes(bytes), note);
+  };
+  add(" allocator", map.heap_bytes - report.counters.counted_bytes, "held by the allocator, not handed out");
+  add(" stacks", map.stack_bytes, "of the threads");
+  add(" libraries", map.file_bytes, "written pages of programs and libraries");
+  add(" runtime", map.runtime_bytes, map.runtime);
+  return text;
+}
+
 std::string kernel_part(const Report &report) {
-  if (!report.memory && !report.stat)
-    return "\nThe kernel's view cannot be read: the process is another user's\n";
-  std::string text = "\nSeen by the kernel\n";
+  std::string text = section("Seen by the kernel");
+  if (!report.memory)
+    text += "  Its memory cannot be read: /proc/PID/smaps_rollup of another user's process takes root\n"
+            "  (CAP_SYS_PTRACE)\n";
   if (const auto &m = report.memory) {
     text += row("RSS", human_bytes(m->rss_bytes), "resident, shared pages counted whole");
     text += row("PSS", human_bytes(m->pss_bytes), "resident, shared pages divided among their users");
@@ -91,11 +110,12 @@ std::string kernel_part(const Report &report) {
     text += row("swap", human_bytes(m->swap_bytes));
     text +=
         row("uncounted", human_bytes(*report.uncounted_bytes()), uncounted_note(*report.uncounted_bytes()));
+    if (report.map) text += map_rows(report);
   }
   if (auto copied = report.target_copied_bytes(); copied && *copied > 0)
     text += row("copied", human_bytes(*copied), "inherited memory that a child wrote to, so that it has its own");
   if (auto ratio = report.fragmentation_ratio())
-    text += row("fragmentation", fmt::format("{:.2f}", *ratio), "anonymous less lazy free, over counted");
+    text += row("fragmentation", fmt::format("{:.2f}", *ratio), report.map ? "the heap's resident bytes over counted ones" : "anonymous less lazy free, over counted");
   if (const auto &stat = report.stat) {
     text += row("minor faults", human_count(stat->minor_faults));
     text += row("major faults", human_count(stat->major_faults));
@@ -107,7 +127,7 @@ std::string kernel_part(const Report &report) {
 std::string cgroup_part(const Report &report) {
   if (!report.cgroup) return "";
   const Cgroup &cgroup = *report.cgroup;
-  std::string text = fmt::format("\nMemory cgroup {}\n", printable(cgroup.path));
+  std::string text = section("Memory cgroup " + printable(cgroup.path));
   text += row("limit", limit_text(cgroup.limit_bytes.value_or(0)));
   if (cgroup.usage_bytes) text += row("usage", human_bytes(*cgroup.usage_bytes), "page cache included");
   return text;
@@ -141,9 +161,8 @@ std::string left_out_note(uint64_t processes) {
 std::string group_part(const Report &report) {
   const Snapshot &s = report.counters;
   if (!report.is_group && report.members.size() <= 1) return "";
-  std::string text =
-      fmt::format("\nProcesses of the group {}: {} live, {} counted{}\n", printable(s.name),
-                  human_bytes(s.group_live_bytes), human_bytes(s.group_counted_bytes), copied_note(report));
+  std::string text = section(fmt::format("Processes of the group {}: {} live, {} counted{}", printable(s.name),
+                                         human_bytes(s.group_live_bytes), human_bytes(s.group_counted_bytes), copied_note(report)));
   std::vector<std::vector<std::string>> rows = {
       {"  PID", "LIVE", "MAPPED", "INHERITED", "RSS", "PSS", "USS", "COPIED", "COMMAND"}};
   for (const Member &member : report.members) rows.push_back(member_cells(member));
@@ -154,14 +173,21 @@ std::string errors_part(const Report &report) {
   std::string text;
   for (const std::string &line : lines_of(report.counters.config_errors))
     text += "  " + printable(line) + "\n";
-  return text.empty() ? "" : "\nSettings that were not taken\n" + text;
+  return text.empty() ? "" : section("Settings that were not taken") + text;
+}
+
+std::string notes_part(const Report &report) {
+  std::string text;
+  for (const std::string &note : report_notes(report)) text += paragraph(note, "  ", terminal_width());
+  return text.empty() ? "" : section("What that means") + text;
 }
 
 }  // namespace
 
 std::string report_text(const Report &report) {
   return title(report) + errors_part(report) + budget_part(report) + counted_part(report) +
-         kernel_part(report) + cgroup_part(report) + group_part(report);
+         kernel_part(report) + cgroup_part(report) + notes_part(report) +
+         group_part(report);
 }
 
 }  // namespace membudget::cli

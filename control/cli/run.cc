@@ -63,7 +63,6 @@ constexpr const char *kFooter =
     "  membudget run --limit 512M -- python3 service.py\n"
     "  membudget run --limit 80% --allocator jemalloc --name web --summary -- ./server --port 80";
 
-// "--" ends the options; so does the first word that is none. Options are read up to there only.
 Request parse_request(const Arguments &arguments) {
   Request request;
   Options app("run", "Run a command under a memory budget.", kFooter);
@@ -76,15 +75,7 @@ Request parse_request(const Arguments &arguments) {
   app.add_option("--env", request.variables, "Set a variable for the command; may be given again")
       ->type_name("NAME=VALUE")
       ->allow_extra_args(false);
-  app.prefix_command();
-  auto dashes = std::find(arguments.begin(), arguments.end(), "--");
-  app.read(Arguments(arguments.begin(), dashes));
-  request.command = app.remaining();
-  if (!request.command.empty() && request.command[0].starts_with("-"))
-    throw Failure{kUsage,
-                  fmt::format("run: unknown option '{}'; see `membudget run --help`", request.command[0])};
-  if (dashes != arguments.end())
-    request.command.insert(request.command.end(), dashes + !request.command.size(), arguments.end());
+  request.command = app.read_with_command(arguments);
   if (request.command.empty()) throw Failure{kUsage, "run: no command given; see `membudget run --help`"};
   for (size_t i = 0; i < std::size(kSettings); ++i)
     request.sets_limits |= kSettings[i].is_limit && !request.values[i].empty();

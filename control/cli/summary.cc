@@ -84,13 +84,18 @@ void SummaryKeeper::look(pid_t child, bool ended) {
   if (budget_ && watch_ >= 0) inotify_rm_watch(changes_fd_, watch_);
 }
 
+std::optional<Snapshot> SummaryKeeper::counters() const {
+  Snapshot snapshot{};
+  if (!budget_ || membudget_snapshot(budget_.get(), &snapshot, sizeof snapshot) != 0) return std::nullopt;
+  return snapshot;
+}
+
 std::string SummaryKeeper::text(const Outcome &outcome, const std::vector<std::string> &command) const {
   std::string line;
   for (const std::string &word : command) line += (line.empty() ? "" : " ") + word;
   std::string text = fmt::format("membudget: {} (group {}): {}\n", printable(line), name_, ending(outcome));
-  Snapshot snapshot{};
-  if (budget_ && membudget_snapshot(budget_.get(), &snapshot, sizeof snapshot) == 0)
-    text += counted_text(snapshot);
+  if (auto snapshot = counters())
+    text += counted_text(*snapshot);
   else
     text += row("counted", "not known: the command ended at once, or its budget is not in " + directory_);
   text += row("page faults",

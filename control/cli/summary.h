@@ -4,6 +4,7 @@
 #include <sys/types.h>
 #include <time.h>
 
+#include <optional>
 #include <string>
 
 #include "control/cli/supervise.h"
@@ -30,6 +31,10 @@ class SummaryKeeper {
 
   // Takes hold of the block, once it is there. `ended`: the child has ended, is not reaped yet.
   void look(pid_t child, bool ended);
+
+  // The command's budget; NULL as long as there is none.
+  membudget_t *budget() const { return budget_.get(); }
+  std::optional<Snapshot> counters() const;
 
   // Removes the block that was left for us. After the command has been reaped.
   void clear_up() const { membudget_remove_ended(directory_.c_str(), name_.c_str()); }

@@ -20,7 +20,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int64_t kFirstLookMs = 2, kLastLookMs = 1000;  // between two looks: more and more seldom
+constexpr int64_t kFirstLookMs = 2;  // between two looks: more and more seldom
 
 // All that a supervisor passes on. Not: what faults of our own raise, KILL and STOP.
 constexpr int kForwarded[] = {SIGTERM, SIGINT,  SIGHUP,  SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH,
@@ -64,7 +64,8 @@ void forward_signal(int signals_fd, pid_t child) {
   if (signal != SIGCHLD && !came_from_terminal(info)) kill(child, signal);
 }
 
-void watch_child(pid_t child, int signals_fd, int watched_fd, const std::function<void(pid_t, bool)> &look) {
+void watch_child(pid_t child, int signals_fd, int watched_fd, const std::function<void(pid_t, bool)> &look,
+                 int64_t longest_pause_ms) {
   int64_t pause_ms = kFirstLookMs;
   while (!has_ended(child)) {
     pollfd fds[2] = {{signals_fd, POLLIN, 0}, {watched_fd, POLLIN, 0}};
@@ -73,7 +74,7 @@ void watch_child(pid_t child, int signals_fd, int watched_fd, const std::functio
       forward_signal(signals_fd, child);
     else
       look(child, false);
-    pause_ms = std::min(pause_ms * 2, kLastLookMs);
+    pause_ms = std::min(pause_ms * 2, longest_pause_ms);
   }
   look(child, true);
 }
@@ -113,7 +114,7 @@ void execute(const std::string &path, const std::vector<std::string> &command,
 }
 
 Outcome supervise(const std::function<void()> &start, int watched_fd,
-                  const std::function<void(pid_t, bool)> &look) {
+                  const std::function<void(pid_t, bool)> &look, int64_t longest_pause_ms) {
   sigset_t signals = watched_signals(), before;
   sigprocmask(SIG_BLOCK, &signals, &before);
   int signals_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -125,7 +126,7 @@ Outcome supervise(const std::function<void()> &start, int watched_fd,
     start();
     _exit(kNotExecutable);
   }
-  watch_child(child, signals_fd, watched_fd, look);
+  watch_child(child, signals_fd, watched_fd, look, longest_pause_ms);
   close(signals_fd);
   Outcome outcome = reap(child, started);
   sigprocmask(SIG_SETMASK, &before, nullptr);

@@ -21,18 +21,44 @@ constexpr LevelName kLevels[] = {{MEMBUDGET_NONE, "none"},
                                  {MEMBUDGET_MEDIUM, "medium"},
                                  {MEMBUDGET_CRITICAL, "critical"}};
 
+// Bytes of the colour sequence (ESC [ ... m) that the text has at a place; 0 where there is none.
+size_t colour_length(std::string_view text, size_t at) {
+  if (text.substr(at, 2) != "\033[") return 0;
+  size_t end = text.find('m', at);
+  return end == std::string_view::npos ? 0 : end + 1 - at;
+}
+
+// Columns that a text takes, colours aside; wide characters count as one.
+size_t visible_width(std::string_view text) {
+  size_t width = 0;
+  for (size_t at = 0; at < text.size(); ++at) {
+    if (size_t colour = colour_length(text, at); colour > 0)
+      at += colour - 1;
+    else
+      width += (static_cast<unsigned char>(text[at]) & 0xc0) != 0x80;
+  }
+  return width;
+}
+
 std::string pad(const std::string &cell, size_t width, bool right) {
-  return right ? fmt::format("{:>{}}", cell, width) : fmt::format("{:<{}}", cell, width);
+  std::string blanks(width - std::min(width, visible_width(cell)), ' ');
+  return right ? blanks + cell : cell + blanks;
 }
 
 bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; }
 
-// At most `width` bytes, without a part of a UTF-8 character at the end; 0 is no limit.
-std::string cut(std::string text, size_t width) {
-  if (width == 0 || text.size() <= width) return text;
-  while (width > 0 && is_continuation(text[width])) --width;
-  text.resize(width);
-  return text;
+// At most `width` columns; 0 is no limit. Colours are kept, whatever they paint.
+std::string cut(const std::string &text, size_t width) {
+  if (width == 0 || visible_width(text) <= width) return text;
+  std::string kept;
+  size_t columns = 0;
+  for (size_t at = 0; at < text.size(); ++at) {
+    size_t colour = colour_length(text, at);
+    if (colour == 0) columns += !is_continuation(text[at]);
+    if (colour > 0 || columns <= width) kept += text.substr(at, std::max<size_t>(colour, 1));
+    if (colour > 0) at += colour - 1;
+  }
+  return kept;
 }
 
 // Bytes of the UTF-8 character that the text begins with; 0 when it begins with none.
@@ -125,7 +151,7 @@ std::string table(const std::vector<std::vector<std::string>> &rows, uint32_t ri
   std::vector<size_t> widths;
   for (const auto &row : rows) {
     widths.resize(std::max(widths.size(), row.size()));
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], visible_width(row[i]));
   }
   std::string text;
   for (const auto &row : rows) {
@@ -138,6 +164,21 @@ std::string table(const std::vector<std::vector<std::string>> &rows, uint32_t ri
     text += cut(line, width) + "\n";
   }
   return text;
+}
+
+std::string paragraph(std::string_view text, const std::string &indent, size_t width) {
+  constexpr size_t kUsual = 100, kLeast = 40;
+  size_t most = std::max(width == 0 ? kUsual : std::min(width, kUsual), kLeast);
+  std::string out, line;
+  while (!text.empty()) {
+    size_t end = std::min(text.find(' '), text.size());
+    std::string word(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (!line.empty() && visible_width(indent + line) + 1 + visible_width(word) > most)
+      out += indent + line + "\n", line.clear();
+    line += (line.empty() ? "" : " ") + word;
+  }
+  return line.empty() ? out : out + indent + line + "\n";
 }
 
 size_t terminal_width() {

@@ -34,6 +34,9 @@ std::vector<std::string> lines_of(std::string_view text);
 // are so; the last one is cut off so that lines fit `width` (0: not at all).
 std::string table(const std::vector<std::vector<std::string>> &rows, uint32_t right_aligned, size_t width);
 
+// A paragraph in lines of at most `width` columns (0: 100), each after `indent`.
+std::string paragraph(std::string_view text, const std::string &indent, size_t width);
+
 // Columns of the terminal on standard output; 0 when it is none.
 size_t terminal_width();
 

@@ -7,6 +7,7 @@
 
 #include "control/cli/options.h"
 #include "control/cli/report.h"
+#include "control/cli/style.h"
 #include "control/cli/text.h"
 
 namespace membudget::cli {
@@ -48,8 +49,8 @@ void print_text_line(const Snapshot &s) {
                                                        static_cast<double>(s.limit_bytes))
                           : "-";
   auto rss = resident_bytes(s);
-  fmt::print("{}  {:<8}  live {:>10}  counted {:>10}  {:>6} of {:>10}  RSS {:>10}  crossings {}\n",
-             iso_time(now_ns()), level_name(s.level), human_bytes(s.live_bytes), human_bytes(s.counted_bytes),
+  fmt::print("{}  {}  live {:>10}  counted {:>10}  {:>6} of {:>10}  RSS {:>10}  crossings {}\n",
+             iso_time(now_ns()), in_level_colour(s.level, fmt::format("{:<8}", level_name(s.level))), human_bytes(s.live_bytes), human_bytes(s.counted_bytes),
              share, s.limit_bytes > 0 ? human_bytes(s.limit_bytes) : "no limit",
              rss ? human_bytes(*rss) : "?", s.crossings);
 }

@@ -9,7 +9,7 @@ import sysconfig
 from cli_case import CLI, LIBRARY, CliCase, main
 
 MULTIARCH = sysconfig.get_config_var("MULTIARCH")
-COMMANDS = ("run", "ls", "show", "watch", "wait", "set", "trim", "profile")
+COMMANDS = ("run", "ls", "show", "watch", "wait", "set", "trim", "profile", "top", "balloon", "compare", "doctor")
 
 
 class Help(CliCase):

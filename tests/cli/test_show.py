@@ -11,7 +11,8 @@ from cli_case import CLI, MIB, NOBODY, TARGET, CliCase, Target, as_root, eventua
 
 KEYS = """name pid command allocator limit_bytes hard_limit_bytes level live_bytes mapped_bytes counted_bytes
 peak_counted_bytes peak_live_bytes allocations frees crossings threads config_errors rss_bytes pss_bytes uss_bytes
-lazy_free_bytes swap_bytes minor_faults major_faults anonymous_bytes uncounted_bytes fragmentation_ratio group""".split()
+lazy_free_bytes swap_bytes minor_faults major_faults anonymous_bytes uncounted_bytes fragmentation_ratio footprint_bytes
+uncounted notes group""".split()
 
 
 class ShowCase(CliCase):
@@ -20,6 +21,11 @@ class ShowCase(CliCase):
 
 
 class Show(ShowCase):
+    def test_the_group_has_all_keys_too(self):
+        Target(self, "--name", "single", "--limit", "64M")
+        report = self.show("single")
+        self.assertEqual([key for key in KEYS if key not in report], [])
+
     def test_all_keys_are_there(self):
         target = Target(self, "--limit", "64M", "--name", "keys")
         report = self.show(target.pid)
@@ -64,7 +70,8 @@ class Show(ShowCase):
         self.assertGreater(report["anonymous_bytes"], 8 * MIB)
         self.assertLess(report["anonymous_bytes"], 10 * MIB)
         self.assertEqual(report["uncounted_bytes"], report["anonymous_bytes"] - report["counted_bytes"])
-        self.assertAlmostEqual(report["fragmentation_ratio"], report["anonymous_bytes"] / report["counted_bytes"], 6)
+        heap = report["uncounted"]["allocator_bytes"] + report["counted_bytes"]
+        self.assertAlmostEqual(report["fragmentation_ratio"], heap / report["counted_bytes"], 6)
         self.assertGreaterEqual(report["rss_bytes"], report["uss_bytes"])
         with open(f"/proc/{target.pid}/stat") as file:
             fields = file.read().rpartition(")")[2].split()
