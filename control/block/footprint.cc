@@ -8,6 +8,7 @@ namespace membudget {
 namespace {
 
 constexpr int64_t kLeastGrowth = 64 << 10;    // until it is measured again
+constexpr int64_t kFallShare = 16;            // of the limit: so much less, and it is measured again
 constexpr int64_t kLeastFresh = 64 << 10;     // smaller blocks are within the error anyway
 constexpr int64_t kUsualPauseNs = 20'000'000;
 constexpr int64_t kPauseNearMarkNs = 2'000'000;
@@ -47,6 +48,12 @@ int64_t measure_next(const Header *h, int64_t counted, bool is_flushing) {
   if (room >= kFar / 2 || (!is_flushing && !needs_reading(h))) return kFar;
   if (is_flushing) room = smallest(room, load(h->limit_bytes) / 32);
   return counted + largest(room / 8, kLeastGrowth);
+}
+
+// And below which: what was freed may be kept by the allocator, and is not there for a large block then.
+int64_t measure_below(const Header *h, int64_t counted) {
+  int64_t limit = largest(load(h->limit_bytes), load(h->hard_limit_bytes));
+  return is_footprint(h) ? counted - largest(limit / kFallShare, kLeastGrowth) : -kFar;
 }
 
 void raise_to(int64_t &word, int64_t bytes) { store(word, largest(load(word), bytes)); }
@@ -103,7 +110,8 @@ void footprint_measure_if_due(const Block &block, Process *self, int64_t counted
   Header *h = block.header;
   if (!footprint_is_measured(h)) return;
   uint32_t level = block_level(h);
-  if (counted >= load(h->measure_at_bytes) || footprint_is_due(h) || level_for(h, counted, level) != level)
+  bool is_elsewhere = counted >= load(h->measure_at_bytes) || counted < load(h->measure_below_bytes);
+  if (is_elsewhere || footprint_is_due(h) || level_for(h, counted, level) != level)
     footprint_measure(block, self, counted, fresh_bytes);
 }
 
@@ -121,11 +129,13 @@ void footprint_measure(const Block &block, Process *self, int64_t counted, int64
   raise_to(h->flush_peak_bytes, footprint(h, counted));
   store(h->measured_ns, monotonic_ns());
   store(h->measure_at_bytes, measure_next(h, counted, self->flushes_under_way > 0));
+  store(h->measure_below_bytes, measure_below(h, counted));
 }
 
 bool footprint_trim_helps(const Header *h, int64_t counted, uint32_t before, uint32_t level) {
   if (level == MEMBUDGET_NONE || level < before || !footprint_is_measured(h) || !is_footprint(h)) return false;
   if (!gain_is_worth_it(h)) return false;
+  if (footprint(h, counted) >= load(h->whole_bytes) && load(h->whole_bytes) > 0) return true;  // or the kernel kills
   // Counted bytes of a mark with the overhead that would be left.
   int64_t gap = level == before ? load(h->release_bytes) : 0;
   int64_t mark = mark_of(h, level) + load(h->overhead_bytes) - load(h->trimmed_overhead_bytes) - gap;

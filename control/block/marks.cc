@@ -50,7 +50,10 @@ uint32_t level_for(const Header *h, int64_t counted, uint32_t level) {
 
 Marks marks_around(const Header *h, uint32_t level, int64_t counted) {
   Marks marks = level_marks_around(h, level, counted);
-  if (footprint_is_measured(h)) marks.up = smallest(marks.up, load(h->measure_at_bytes));
+  if (footprint_is_measured(h)) {
+    marks.up = smallest(marks.up, load(h->measure_at_bytes));
+    marks.down = largest(marks.down, load(h->measure_below_bytes));
+  }
   return marks;
 }
 

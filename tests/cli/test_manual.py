@@ -9,7 +9,7 @@ from cli_case import CLI, CliCase, Target, main
 
 SOURCE = os.path.realpath(os.path.join(os.path.dirname(__file__), "../../control"))
 PAGES = ("membudget.1", "membudget.3", "membudget-abi.7", "libmembudget.8")
-COMMANDS = ("run", "ls", "show", "top", "watch", "wait", "set", "trim", "compare", "balloon", "doctor")
+COMMANDS = ("run", "ls", "show", "top", "watch", "wait", "set", "trim", "compare", "balloon", "doctor", "profile")
 COMPLETE = """
     PATH=$(dirname "$CLI"):$PATH; source "$1"; shift
     COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)); _membudget; printf '%s\\n' "${COMPREPLY[@]}"

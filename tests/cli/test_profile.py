@@ -244,7 +244,8 @@ class Occasions(ProfileCase):
         self.assertEqual(process.stdout.readline(), "more\n")
         report = self.report(str(process.pid), "--base", base)
         self.assertLess(abs(self.sites(report, "program.py:8")[0] - 10e6), 2e6)
-        self.assertEqual(self.sites(report, "program.py:2")[0], 0)
+        # The list itself may have been sampled there, and has moved on.
+        self.assertLess(abs(self.sites(report, "program.py:2")[0]), 0.1e6)
         self.assertLess(abs(report["live_bytes"] - 10e6), 1e6)
 
 

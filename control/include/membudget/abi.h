@@ -180,6 +180,7 @@ struct membudget_header {
   int64_t whole_bytes;            /* what percentages are shares of, as last seen */
   int64_t measured_ns;            /* when overhead_bytes was measured */
   int64_t measure_at_bytes;       /* counted bytes from which it is measured anew */
+  int64_t measure_below_bytes;    /* and below which */
   int64_t peak_footprint_bytes;   /* of all measurements */
   int64_t trimmed_overhead_bytes; /* what was left of the overhead when allocators had given back what they kept */
   int64_t trimmed_counted_bytes;  /* counted bytes then */

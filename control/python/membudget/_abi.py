@@ -135,6 +135,7 @@ class Header(ctypes.Structure):
         ("whole_bytes", c_int64),
         ("measured_ns", c_int64),
         ("measure_at_bytes", c_int64),
+        ("measure_below_bytes", c_int64),
         ("peak_footprint_bytes", c_int64),
         ("trimmed_overhead_bytes", c_int64),
         ("trimmed_counted_bytes", c_int64),
