@@ -47,6 +47,7 @@ class Consumer:
                 self._sample()
             if self._strategy.says_flush(len(self._buffer)):
                 self._flush()
+        self._report["rest"] = len(self._buffer)
         self._report["done"] = True
         self._write_report()
 

@@ -62,7 +62,7 @@ def summary_of(reports):
         row["peak"] = max(r["peak"] for r in whole)
         row["smallest"] = min(min(r["batches"]) for r in whole)
         row["median"] = median(median(r["batches"]) for r in whole)
-        row["ratio"] = median(r["events"] / (sum(r["batches"]) or 1) for r in whole)
+        row["ratio"] = median(r["events"] / (sum(r["batches"]) + r["rest"]) for r in whole)
         row["per_second"] = median(r["events"] / r["seconds"] for r in whole)
     return row
 
