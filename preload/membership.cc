@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "allocator/ledger.h"
+#include "control/block/amount.h"
 #include "control/block/machine.h"
 #include "control/block/system.h"
 #include "preload/interface.h"
@@ -83,11 +84,9 @@ Membership join(Settings *settings) {
   return join_private(*settings);
 }
 
-bool is_share(const membudget_amount &amount) { return amount.is_set && amount.unit == MEMBUDGET_UNIT_MILLIONTHS; }
-
 uint32_t measure_of(const Settings &settings) {
   if (settings.measure >= 0) return static_cast<uint32_t>(settings.measure);
-  bool by_share = is_share(settings.limits.limit.is_set ? settings.limits.limit : settings.limits.hard_limit);
+  bool by_share = amount_is_share(settings.limits.limit.is_set ? settings.limits.limit : settings.limits.hard_limit);
   return by_share ? MEMBUDGET_MEASURE_FOOTPRINT : MEMBUDGET_MEASURE_COUNTED;
 }
 

@@ -12,4 +12,9 @@ bool amount_parse(const char *text, membudget_amount *out);
 // The bytes an amount stands for, given the whole that a percentage is a share of. 0 when it is not set.
 int64_t amount_bytes(const membudget_amount &, int64_t whole_bytes);
 
+// Whether it is a percentage, which follows the whole.
+inline bool amount_is_share(const membudget_amount &amount) {
+  return amount.is_set && amount.unit == MEMBUDGET_UNIT_MILLIONTHS;
+}
+
 }  // namespace membudget

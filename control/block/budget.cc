@@ -5,35 +5,13 @@
 #include "control/block/footprint.h"
 #include "control/block/lock.h"
 #include "control/block/marks.h"
+#include "control/block/members.h"
+#include "control/block/peaks.h"
 #include "control/block/system.h"
 #include "control/block/words.h"
 
 namespace membudget {
 namespace {
-
-// By how much.
-int64_t raise_to(int64_t &word, int64_t bytes) {
-  int64_t seen = load(word);
-  while (bytes > seen)
-    if (__atomic_compare_exchange_n(&word, &seen, bytes, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) return bytes - seen;
-  return 0;
-}
-
-bool is_counted(const Process *p) { return __atomic_load_n(&p->state, __ATOMIC_ACQUIRE) == MEMBUDGET_PROCESS_LIVE; }
-
-uint32_t shard_high(const Process *p) {
-  uint32_t high = __atomic_load_n(&p->shard_high, __ATOMIC_ACQUIRE);
-  return high < MEMBUDGET_SHARDS ? high : MEMBUDGET_SHARDS;
-}
-
-bool has_owner(const Process *p, uint32_t shard) { return __atomic_load_n(&p->shard_owner[shard], __ATOMIC_RELAXED) != 0; }
-
-template <typename F>
-void for_each_process(const Block &block, F &&f) {
-  uint32_t high = block.process_high();
-  for (uint32_t i = 0; i < high; ++i)
-    if (is_counted(block.process(i))) f(block.process(i));
-}
 
 template <typename F>
 void for_each_shard(const Block &block, F &&f) {
@@ -88,31 +66,6 @@ bool is_asked(const Process *p) {
 int64_t share_of(int64_t room, uint32_t shards) {
   if (room >= kFar / 2) return kFar;
   return shards <= 1 ? room : room / (2 * static_cast<int64_t>(shards));
-}
-
-// The true peak was at most `error` above the recorded one; one error stands for both peaks.
-void note_two_peaks(int64_t &peak_live, int64_t live, int64_t &peak_counted, int64_t counted, int64_t &error, uint32_t shards) {
-  int64_t raised = smallest(raise_to(peak_live, live), raise_to(peak_counted, counted));
-  if (shards > 1) raise_to(error, largest(peak_step_bytes(shards), kLongestStride) * shards);
-  else if (raised > 0) store(error, at_least_zero(load(error) - raised));
-}
-
-void note_peaks(const Block &block, const Totals &totals) {
-  Header *h = block.header;
-  note_two_peaks(h->peak_live_bytes, totals.live, h->peak_counted_bytes, totals.counted(), h->peak_error_bytes, totals.shards);
-}
-
-// A sum that the live bytes really reached during the call: what came in before what went out.
-int64_t live_bytes_reached(const Process *p) {
-  int64_t net = 0;
-  uint32_t high = shard_high(p);
-  for (uint32_t i = 0; i < high; ++i) net += load(p->shards[i].allocated_bytes);
-  for (uint32_t i = 0; i < high; ++i) net -= load(p->shards[i].freed_bytes);
-  return net;
-}
-
-void note_process_peaks(Process *p, int64_t live, uint32_t shards) {
-  note_two_peaks(p->peak_live_bytes, live, p->peak_counted_bytes, live + process_mapped_bytes(p), p->peak_error_bytes, shards);
 }
 
 void withdraw_all(const Block &block) {
@@ -189,7 +142,7 @@ void evaluate_locked(const Block &block, Process *self, int64_t fresh_bytes) {
   withdraw_all(block);
   Totals totals = take_stock(block);
   uint32_t level = level_now(block, self, fresh_bytes, &totals);
-  note_peaks(block, totals);
+  peaks_note(block, totals);
   MEMBUDGET_YIELD_POINT();
   set_level(block, level, totals);
   if (self) footprint_follow(block.header, totals.counted());
@@ -281,34 +234,6 @@ Totals group_totals(const Block &block) {
     for (uint32_t i = 1; i < high; ++i) totals.shards += has_owner(p, i);
   });
   return totals;
-}
-
-int64_t peak_step_bytes(uint32_t shards) {
-  if (shards <= 1) return 4 << 10;
-  return shards <= 4 ? 64 << 10 : 256 << 10;
-}
-
-PeakRoom budget_note_peaks(const Block &block, Process *self) {
-  Totals totals;
-  for_each_process(block, [&](Process *p) {
-    totals.live += at_least_zero(live_bytes_reached(p) - load(p->inherited_live_bytes));
-    totals.mapped += at_least_zero(process_mapped_bytes(p) - load(p->inherited_mapped_bytes));
-    uint32_t high = shard_high(p);
-    for (uint32_t i = 1; i < high; ++i) totals.shards += has_owner(p, i);
-  });
-  note_peaks(block, totals);
-  int64_t live = live_bytes_reached(self);
-  note_process_peaks(self, live, totals.shards);
-  int64_t room = load(self->peak_live_bytes) - live;
-  room = smallest(room, load(self->peak_counted_bytes) - live - process_mapped_bytes(self));
-  room = smallest(room, load(block.header->peak_live_bytes) - totals.live);
-  room = smallest(room, load(block.header->peak_counted_bytes) - totals.counted());
-  return {room, totals.shards, totals.shards <= 1 && is_near_mark(block.header, totals.counted())};
-}
-
-void budget_note_peak_slack(const Block &block, Process *self, int64_t bytes) {
-  raise_to(block.header->peak_error_bytes, bytes);
-  raise_to(self->peak_error_bytes, bytes);
 }
 
 bool budget_reap_is_due(const Block &block) {

@@ -1,6 +1,8 @@
 #include "control/block/footprint.h"
 
+#include "control/block/amount.h"
 #include "control/block/marks.h"
+#include "control/block/members.h"
 #include "control/block/system.h"
 #include "control/block/words.h"
 
@@ -18,18 +20,9 @@ constexpr int64_t kFirstReserveShare = 15;    // per cent
 
 Meter meter;
 
-bool is_share(const membudget_amount &amount) { return amount.is_set && amount.unit == MEMBUDGET_UNIT_MILLIONTHS; }
 bool is_footprint(const Header *h) { return __atomic_load_n(&h->measure, __ATOMIC_RELAXED) == MEMBUDGET_MEASURE_FOOTPRINT; }
 
-bool needs_reading(const Header *h) { return is_footprint(h) || is_share(h->limit) || is_share(h->hard_limit); }
-
-bool is_counted(const Process *p) { return __atomic_load_n(&p->state, __ATOMIC_ACQUIRE) == MEMBUDGET_PROCESS_LIVE; }
-
-template <typename F>
-void for_each_member(const Block &block, F &&f) {
-  for (uint32_t i = 0, high = block.process_high(); i < high; ++i)
-    if (is_counted(block.process(i))) f(block.process(i));
-}
+bool needs_reading(const Header *h) { return is_footprint(h) || amount_is_share(h->limit) || amount_is_share(h->hard_limit); }
 
 int64_t footprint(const Header *h, int64_t counted) { return counted + load(h->overhead_bytes); }
 
@@ -63,7 +56,7 @@ int64_t overhead_of_members(const Block &block, Process *self, int64_t charged, 
   int64_t counted = process_live_bytes(self) + process_mapped_bytes(self) - fresh_bytes;
   store(self->overhead_bytes, at_least_zero(charged - counted - load(self->inherited_overhead_bytes)));
   int64_t sum = 0;
-  for_each_member(block, [&](Process *p) { sum += load(p->overhead_bytes); });
+  for_each_process(block, [&](Process *p) { sum += load(p->overhead_bytes); });
   return sum;
 }
 
@@ -78,12 +71,12 @@ bool gain_is_worth_it(const Header *h) {
 
 uint32_t flushes_under_way(const Block &block) {
   uint32_t sum = 0;
-  for_each_member(block, [&](Process *p) { sum += p->flushes_under_way; });
+  for_each_process(block, [&](Process *p) { sum += p->flushes_under_way; });
   return sum;
 }
 
-// What was seen to be needed and a quarter more, and a hundredth of the limit; with few flushes seen, not less than a share of the limit that
-// halves with each.
+// What was seen to be needed and a quarter more, and a hundredth of the limit (or what of it lies past the hard
+// limit); with few flushes seen, not less than a share of the limit that halves with each.
 int64_t learned_reserve(const Header *h) {
   int64_t limit = load(h->limit_bytes);
   int64_t seen = load(h->flush_worst_bytes);
@@ -153,7 +146,7 @@ bool footprint_trim_makes_room(const Header *h, int64_t counted) {
 void footprint_trim(const Block &block, Process *self, uint32_t level) {
   Header *h = block.header;
   int64_t start = monotonic_ns();
-  for_each_member(block, [&](Process *p) {
+  for_each_process(block, [&](Process *p) {
     if (p != self) __atomic_fetch_add(&p->trim_request, 1, __ATOMIC_RELEASE);
   });
   if (meter.trim) meter.trim();
