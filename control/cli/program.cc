@@ -24,8 +24,10 @@ namespace {
 
 constexpr int kInterpreterDepth = 5;  // as many as the kernel follows
 
-[[noreturn]] void refuse(const std::string &path, const std::string &reason) {
-  throw Failure{kUsage, fmt::format("'{}' cannot run under membudget: {}", printable(path), reason)};
+[[noreturn]] void refuse(const std::string &path, const char *id, const std::string &reason,
+                         const char *advice) {
+  std::string what = fmt::format("'{}' cannot run under membudget: {}", printable(path), reason);
+  throw Unpreloadable{{kUsage, what + "; " + advice}, id, what, advice};
 }
 
 enum class Presence { runnable, forbidden, missing };
@@ -56,29 +58,36 @@ void check_privileges(const std::string &path) {
   bool kernel_ignores_them = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ||
                              (statvfs(path.c_str(), &system) == 0 && (system.f_flag & ST_NOSUID) != 0);
   if (kernel_ignores_them) return;
-  constexpr const char *kWhy =
-      "the loader ignores LD_PRELOAD for it; run it as the user it changes to, or start under "
-      "membudget the program that it starts";
+  constexpr const char *kWhy = "so the loader ignores LD_PRELOAD for it";
+  constexpr const char *kAdvice =
+      "run it as the user it changes to, or start under membudget the program that it starts";
   if ((about.st_mode & S_ISUID) != 0 && about.st_uid != geteuid())
-    refuse(path, fmt::format("it is set-uid, and {}", kWhy));
+    refuse(path, "set-uid", fmt::format("it is set-uid, {}", kWhy), kAdvice);
   bool sets_group = (about.st_mode & S_ISGID) != 0 && (about.st_mode & S_IXGRP) != 0;
-  if (sets_group && about.st_gid != getegid()) refuse(path, fmt::format("it is set-gid, and {}", kWhy));
+  if (sets_group && about.st_gid != getegid())
+    refuse(path, "set-gid", fmt::format("it is set-gid, {}", kWhy), kAdvice);
   if (getuid() != 0 && getxattr(path.c_str(), "security.capability", nullptr, 0) > 0)
-    refuse(path, fmt::format("it has file capabilities, and {}", kWhy));
+    refuse(path, "file-capabilities", fmt::format("it has file capabilities, {}", kWhy), kAdvice);
 }
 
 void check_elf(const std::string &path, const ElfFile &elf) {
   const ElfFile own = read_elf("/proc/self/exe");
+  constexpr const char *kOtherBuild = "use a membudget that was built for the same machine as the program";
   if (elf.elf_class != own.elf_class)
-    refuse(path, fmt::format("it is a {}-bit program, and this membudget is for {}-bit ones",
-                             elf.elf_class == ELFCLASS32 ? 32 : 64, own.elf_class == ELFCLASS32 ? 32 : 64));
-  if (elf.machine != own.machine) refuse(path, "it is a program for another processor than this membudget's");
+    refuse(path, "architecture",
+           fmt::format("it is a {}-bit program, and this membudget is for {}-bit ones",
+                       elf.elf_class == ELFCLASS32 ? 32 : 64, own.elf_class == ELFCLASS32 ? 32 : 64),
+           kOtherBuild);
+  if (elf.machine != own.machine)
+    refuse(path, "architecture", "it is a program for another processor than this membudget's", kOtherBuild);
   std::string name = std::filesystem::path(path).filename();
   bool is_loader = name.starts_with("ld-linux") || name.starts_with("ld.so") || name.starts_with("ld64.so");
   if (elf.interpreter.empty() && !is_loader)
-    refuse(path, "it is statically linked, so no library can be preloaded; build it with dynamic linking");
+    refuse(path, "static", "it is statically linked, so no library can be preloaded",
+           "build it with dynamic linking");
   if (elf.interpreter.find("/ld-musl-") != std::string::npos)
-    refuse(path, "it is linked with musl, and libmembudget.so is for the GNU C library");
+    refuse(path, "musl", "it is linked with musl, and libmembudget.so is for the GNU C library",
+           "build it with the GNU C library");
 }
 
 }  // namespace
