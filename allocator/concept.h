@@ -1,8 +1,8 @@
 // What an allocator is to us: a struct of static functions, no state of its own.
 #pragma once
 
-#include <concepts>
 #include <stddef.h>
+#include <concepts>
 
 namespace membudget {
 

@@ -43,8 +43,9 @@ struct Finder {
     *out = reinterpret_cast<F *>(dlsym(handle, symbol));
     Dl_info about;
     link_map *map = nullptr;
-    if (*out && dladdr1(reinterpret_cast<void *>(*out), &about, reinterpret_cast<void **>(&map), RTLD_DL_LINKMAP) != 0 &&
-        map && map->l_addr == base)
+    if (*out &&
+        dladdr1(reinterpret_cast<void *>(*out), &about, reinterpret_cast<void **>(&map), RTLD_DL_LINKMAP) != 0 && map &&
+        map->l_addr == base)
       return true;
     *out = nullptr;
     return false;
@@ -92,7 +93,8 @@ void learn_sizes(const DynamicCalls &calls) {
   for (size_t bytes = 1; bytes <= kSmallBytes; ++bytes)
     dynamic_small_units[bytes] = is_known ? units(calls.good_size(bytes)) : MimallocSizes::kNever;
   for (size_t bytes = 0; bytes <= kMediumBytes; bytes += kMediumStep) {
-    bool is_one_class = is_known && bytes > kSmallBytes && calls.good_size(bytes) == calls.good_size(bytes - kMediumStep + 1);
+    bool is_one_class =
+        is_known && bytes > kSmallBytes && calls.good_size(bytes) == calls.good_size(bytes - kMediumStep + 1);
     dynamic_medium_units[bytes / kMediumStep] = is_one_class ? units(calls.good_size(bytes)) : MimallocSizes::kNever;
   }
 }
@@ -102,8 +104,10 @@ void learn_sizes(const DynamicCalls &calls) {
 bool tcmalloc_pages_are_known(const DynamicCalls &calls) {
   constexpr size_t kOddPages = 65 * 4096, kPage = 8192;
   void *first = calls.malloc(kOddPages), *second = calls.malloc(kOddPages), *third = calls.malloc(kOddPages);
-  bool aligned = (reinterpret_cast<uintptr_t>(first) | reinterpret_cast<uintptr_t>(second) |
-                  reinterpret_cast<uintptr_t>(third)) % kPage == 0;
+  bool aligned =
+      (reinterpret_cast<uintptr_t>(first) | reinterpret_cast<uintptr_t>(second) | reinterpret_cast<uintptr_t>(third)) %
+          kPage ==
+      0;
   calls.free(first);
   calls.free(second);
   calls.free(third);
@@ -141,7 +145,8 @@ long usual_delays[2];
 void learn_mimalloc_delays(const Finder &finder) {
   int (*version)();
   if (!finder.optional("mi_version", &version) || version() / 100 != 2) return;
-  if (!finder.optional("mi_option_get", &mi_option_get_function) || !finder.optional("mi_option_set", &mi_option_set_function)) {
+  if (!finder.optional("mi_option_get", &mi_option_get_function) ||
+      !finder.optional("mi_option_set", &mi_option_set_function)) {
     mi_option_set_function = nullptr;
     return;
   }

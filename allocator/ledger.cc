@@ -8,14 +8,15 @@ namespace membudget::ledger {
 
 // Its triggers are met by whatever is added: values wrap long before they get there.
 Shard nobody = {0, 0, 0, 0, kPoison, kPoison, 0, 0};
-__attribute__((tls_model("initial-exec"))) __thread ThreadState thread = {&nobody, 0, 0, 0, INT64_MAX, 0, 0, 4 << 10, 0, 0, false, false, false, false, kPoison};
+__attribute__((tls_model("initial-exec"))) __thread ThreadState thread = {
+    &nobody, 0, 0, 0, INT64_MAX, 0, 0, 4 << 10, 0, 0, false, false, false, false, kPoison};
 
 namespace {
 
 constinit Binding bound{};
 constinit SelfCounts self_counts{};
-Process unlisted;        // stands in for the slot of a child that is not counted
-Shard early;             // before start(); what is added to it later (a thread caught midway) is moved on
+Process unlisted;  // stands in for the slot of a child that is not counted
+Shard early;       // before start(); what is added to it later (a thread caught midway) is moved on
 int64_t early_mapped;
 bool is_started;
 int64_t fork_live_bytes, fork_mapped_bytes, fork_overhead_bytes;  // what a child inherits
@@ -153,16 +154,19 @@ bool within_allowance(const Shard &s) {
 }
 
 bool trigger_is_met(const Shard &s) {
-  return __atomic_load_n(&s.allocated_bytes, __ATOMIC_RELAXED) > __atomic_load_n(&s.allocated_trigger, __ATOMIC_RELAXED) ||
+  return __atomic_load_n(&s.allocated_bytes, __ATOMIC_RELAXED) >
+             __atomic_load_n(&s.allocated_trigger, __ATOMIC_RELAXED) ||
          __atomic_load_n(&s.freed_bytes, __ATOMIC_RELAXED) > __atomic_load_n(&s.freed_trigger, __ATOMIC_RELAXED);
 }
 
 void answer_requests() {
   const Process *p = bound.process;
-  bool is_asked_to_trim = __atomic_load_n(&p->trim_request, __ATOMIC_ACQUIRE) != __atomic_load_n(&p->trim_done, __ATOMIC_RELAXED);
+  bool is_asked_to_trim =
+      __atomic_load_n(&p->trim_request, __ATOMIC_ACQUIRE) != __atomic_load_n(&p->trim_done, __ATOMIC_RELAXED);
   bool has_hard_limit = __atomic_load_n(&bound.block.header->hard_limit_bytes, __ATOMIC_RELAXED) > 0;
-  bool profiles = __atomic_load_n(&p->profile_mean_bytes, __ATOMIC_RELAXED) > 0 ||
-                  __atomic_load_n(&p->profile_request, __ATOMIC_ACQUIRE) != __atomic_load_n(&p->profile_done, __ATOMIC_RELAXED);
+  bool profiles =
+      __atomic_load_n(&p->profile_mean_bytes, __ATOMIC_RELAXED) > 0 ||
+      __atomic_load_n(&p->profile_request, __ATOMIC_ACQUIRE) != __atomic_load_n(&p->profile_done, __ATOMIC_RELAXED);
   if (bound.on_request && (is_asked_to_trim || has_hard_limit || profiles)) bound.on_request();
 }
 

@@ -24,16 +24,16 @@ struct ThreadState {
   // shard), or the change since the last look (without one).
   int64_t allocated_base;
   int64_t freed_base;
-  int64_t peak_net_bytes;  // the shard's net from which a peak is to be noted
+  int64_t peak_net_bytes;          // the shard's net from which a peak is to be noted
   int64_t peak_reached_net_bytes;  // the net at which the recorded peaks are reached; INT64_MAX with other threads
   int64_t last_net_bytes, last_allocated_bytes, stride_bytes;  // see stride_after()
-  int64_t resized_bytes;   // of the last block that grew under a hard limit
-  uint32_t looks;          // counts the slow path's, for what is not done each time
-  bool is_near_mark;       // each new peak is noted
-  bool is_settling;        // inside the slow path: whoever comes in again (a signal handler) only counts
+  int64_t resized_bytes;                                       // of the last block that grew under a hard limit
+  uint32_t looks;                                              // counts the slow path's, for what is not done each time
+  bool is_near_mark;                                           // each new peak is noted
+  bool is_settling;  // inside the slow path: whoever comes in again (a signal handler) only counts
   bool is_torn_down;
-  bool is_forking;         // between before_fork() and after: has no shard, and looks nothing up
-  int64_t sample_at_bytes; // the profile's: up to where the shard may count before a block is sampled
+  bool is_forking;          // between before_fork() and after: has no shard, and looks nothing up
+  int64_t sample_at_bytes;  // the profile's: up to where the shard may count before a block is sampled
 };
 
 extern Shard nobody;

@@ -24,7 +24,7 @@ class SizeMap {
 #else
   static constexpr unsigned kAddressBits = 48;
 #endif
-  static constexpr unsigned kUnitBits = 3;  // sizes are in units of 8 bytes
+  static constexpr unsigned kUnitBits = 3;            // sizes are in units of 8 bytes
   static constexpr unsigned kNever = UINT16_MAX - 1;  // a number of units that no entry has
   static constexpr unsigned kMixed = UINT16_MAX;
 

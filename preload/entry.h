@@ -219,7 +219,8 @@ struct Entry {
     if constexpr (A::counts_itself) {
       if (ledger::resized_totals(A::allocated_total(), A::freed_total(), growth)) ledger::settle_freed(0);
     } else {
-      if (ledger::resized(static_cast<int64_t>(size_of_new(grown)) - static_cast<int64_t>(old + growth))) ledger::settle_resized();
+      if (ledger::resized(static_cast<int64_t>(size_of_new(grown)) - static_cast<int64_t>(old + growth)))
+        ledger::settle_resized();
     }
     return grown;
   }

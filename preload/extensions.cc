@@ -55,8 +55,9 @@ void write_all(void *, const char *text) {
 void print_summary() {
   char text[256];
   Counts now = counts();
-  snprintf(text, sizeof text, "membudget: allocator %s, live bytes %lld, live blocks %llu\n", startup_settings().allocator,
-           static_cast<long long>(now.live_bytes), static_cast<unsigned long long>(now.blocks));
+  snprintf(text, sizeof text, "membudget: allocator %s, live bytes %lld, live blocks %llu\n",
+           startup_settings().allocator, static_cast<long long>(now.live_bytes),
+           static_cast<unsigned long long>(now.blocks));
   write_all(nullptr, text);
 }
 
@@ -94,10 +95,11 @@ MEMBUDGET_EXPORT int malloc_info(int options, FILE *stream) {
   if (options != 0) return errno = EINVAL, -1;
   char text[512];
   Counts now = counts();
-  snprintf(text, sizeof text,
-           "<malloc version=\"membudget-1\">\n<allocator name=\"%s\"/>\n<live count=\"%llu\" size=\"%lld\"/>\n</malloc>\n",
-           startup_settings().allocator, static_cast<unsigned long long>(now.blocks),
-           static_cast<long long>(now.live_bytes));
+  snprintf(
+      text, sizeof text,
+      "<malloc version=\"membudget-1\">\n<allocator name=\"%s\"/>\n<live count=\"%llu\" size=\"%lld\"/>\n</malloc>\n",
+      startup_settings().allocator, static_cast<unsigned long long>(now.blocks),
+      static_cast<long long>(now.live_bytes));
   return fputs(text, stream) < 0 ? -1 : 0;
 }
 
@@ -108,6 +110,8 @@ MEMBUDGET_EXPORT void malloc_stats() {
     return;
   }
   print_summary();
-  if (startup_allocator() == AllocatorKind::jemalloc) membudget_je_malloc_stats_print(write_all, nullptr, nullptr);
-  else if (dynamic_calls.stats) dynamic_calls.stats();
+  if (startup_allocator() == AllocatorKind::jemalloc)
+    membudget_je_malloc_stats_print(write_all, nullptr, nullptr);
+  else if (dynamic_calls.stats)
+    dynamic_calls.stats();
 }

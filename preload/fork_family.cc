@@ -36,8 +36,10 @@ MEMBUDGET_EXPORT pid_t _Fork() {
   if (!real) return errno = ENOSYS, -1;
   membudget::membership_before_fork();
   pid_t child = real();
-  if (child == 0) membudget::membership_after_fork_in_child();
-  else membudget::membership_after_fork_in_parent(child > 0);
+  if (child == 0)
+    membudget::membership_after_fork_in_child();
+  else
+    membudget::membership_after_fork_in_parent(child > 0);
   return child;
 }
 

@@ -10,8 +10,10 @@ size_t IntervalTable::first_ending_after(uintptr_t address) const {
   size_t low = 0, high = size_;
   while (low < high) {
     size_t middle = (low + high) / 2;
-    if (items_[middle].end > address) high = middle;
-    else low = middle + 1;
+    if (items_[middle].end > address)
+      high = middle;
+    else
+      low = middle + 1;
   }
   return low;
 }

@@ -23,7 +23,7 @@ namespace membudget {
 namespace {
 
 constinit IntervalTable table{};
-uint32_t lock_word;  // 0 free, 1 taken, 2 taken and waited for
+uint32_t lock_word;                                                      // 0 free, 1 taken, 2 taken and waited for
 __attribute__((tls_model("initial-exec"))) thread_local bool is_inside;  // a signal handler may map, too
 
 uintptr_t page_up(uintptr_t bytes) {

@@ -79,7 +79,8 @@ Membership join(Settings *settings) {
   BlockMember member;
   int error = block_join(settings->directory, settings->name, &member);
   if (error == 0) return {member.block, member.process, member.created};
-  settings_add_error(settings, "MEMBUDGET_DIR=%.200s: no block for %.64s there (%s): only this process sees its budget\n",
+  settings_add_error(settings,
+                     "MEMBUDGET_DIR=%.200s: no block for %.64s there (%s): only this process sees its budget\n",
                      settings->directory, settings->name, strerrordesc_np(-error));
   return join_private(*settings);
 }
@@ -202,7 +203,8 @@ void membership_settle(const Membership &membership, const Settings &settings) {
   describe(membership.process, settings);
   if (membership.created) set_limits(membership.block, settings);
   interface_follow();
-  pthread_atfork(membership_before_fork, [] { membership_after_fork_in_parent(true); }, membership_after_fork_in_child);
+  pthread_atfork(
+      membership_before_fork, [] { membership_after_fork_in_parent(true); }, membership_after_fork_in_child);
   if (!getenv("MEMBUDGET_NAME")) setenv("MEMBUDGET_NAME", settings.name, 0);
 }
 

@@ -86,8 +86,10 @@ EntryTable sampled_table_for() {
 
 void choose_table() {
   bool is_sampled = profile::sampler_is_on();
-  if (is_limited) entry_table = is_sampled ? sampled_table_for<Limited>() : table_for<Limited>();
-  else entry_table = is_sampled ? sampled_table_for<Counted>() : table_for<Counted>();
+  if (is_limited)
+    entry_table = is_sampled ? sampled_table_for<Limited>() : table_for<Limited>();
+  else
+    entry_table = is_sampled ? sampled_table_for<Counted>() : table_for<Counted>();
 }
 
 void use_jemalloc() {
@@ -183,11 +185,15 @@ __attribute__((constructor)) void startup() {
     settings_add_error(&settings, "MEMBUDGET_ALLOCATOR=jemalloc cannot be used: it keeps no counters here\n");
   Ptmalloc::configure(settings.mmap_threshold, settings.trim_threshold, settings.arenas);
   if (is_dynamic(allocator_wanted())) {
-    if (is_dynamic(settings.allocator)) load_dynamic();
-    else entry_table = table_of<PtmallocAfterEarly, Counted>();
+    if (is_dynamic(settings.allocator))
+      load_dynamic();
+    else
+      entry_table = table_of<PtmallocAfterEarly, Counted>();
   }
-  if (layout_is_known) start_counting();
-  else startup_stop_counting();
+  if (layout_is_known)
+    start_counting();
+  else
+    startup_stop_counting();
   set_python_malloc();
   complain(settings.errors);
 }

@@ -31,10 +31,14 @@ const char *parse_number(const char *text, Number *out) {
 // The shift of a unit letter, or -1.
 int unit_shift(char letter) {
   switch (letter) {
-    case 'K': case 'k': return 10;
-    case 'M': case 'm': return 20;
-    case 'G': case 'g': return 30;
-    case 'T': case 't': return 40;
+    case 'K':
+    case 'k': return 10;
+    case 'M':
+    case 'm': return 20;
+    case 'G':
+    case 'g': return 30;
+    case 'T':
+    case 't': return 40;
     default: return -1;
   }
 }

@@ -73,9 +73,12 @@ int open_checked(const char *path, bool *writable) {
   if (fd < 0) return errno == ELOOP ? -EPROTO : -errno;
   struct stat about;
   int error = 0;
-  if (fstat(fd, &about) != 0) error = -errno;
-  else if (about.st_uid != geteuid() && geteuid() != 0) error = -EACCES;
-  else if (!S_ISREG(about.st_mode) || about.st_size < static_cast<off_t>(MEMBUDGET_BLOCK_BYTES)) error = -EPROTO;
+  if (fstat(fd, &about) != 0)
+    error = -errno;
+  else if (about.st_uid != geteuid() && geteuid() != 0)
+    error = -EACCES;
+  else if (!S_ISREG(about.st_mode) || about.st_size < static_cast<off_t>(MEMBUDGET_BLOCK_BYTES))
+    error = -EPROTO;
   if (about.st_uid != geteuid()) *writable = false;
   if (error == 0) return fd;
   close(fd);
@@ -171,8 +174,10 @@ int join_block(const char *path, Block *out, int *fd_out) {
     block_close(out);
     error = unlink(path) == 0 ? -EAGAIN : -errno;
   }
-  if (error == 0) *fd_out = fd;
-  else unlock_and_close(fd);
+  if (error == 0)
+    *fd_out = fd;
+  else
+    unlock_and_close(fd);
   return error;
 }
 

@@ -84,12 +84,15 @@ void distribute(const Block &block, const Totals &totals) {
   int64_t room = marks.up >= kFar / 2 ? kFar : marks.up - 1 - totals.counted();
   // Past the hard limit's reserve: what put the count there is about to be taken back, and not to be had again.
   int64_t growth = room < 0 ? room : share_of(room, totals.shards);
-  int64_t shrinkage = share_of(marks.down <= -kFar / 2 ? kFar : at_least_zero(totals.counted() - marks.down), totals.shards);
+  int64_t shrinkage =
+      share_of(marks.down <= -kFar / 2 ? kFar : at_least_zero(totals.counted() - marks.down), totals.shards);
   int64_t step = peak_step_bytes(totals.shards);
   for_each_shard(block, [&](Process *p, Shard &s, bool owned) {
     int64_t net = load(s.ceiling_bytes);  // as summed up: what came since is not covered, and will be looked at
-    if (owned) arm(s, net, growth, shrinkage, step);
-    else arm(s, net, 0, 0, 0);
+    if (owned)
+      arm(s, net, growth, shrinkage, step);
+    else
+      arm(s, net, 0, 0, 0);
     if (is_asked(p)) poison(s);  // what it was asked for is not forgotten over this
   });
 }
@@ -200,8 +203,7 @@ bool grant(const Block &block, Shard *shard) {
   if (!shard) return up >= 0 && down >= 0;
   bool alone = reach.shards <= 1;
   if (up < 0 || down < 0 || (!alone && (up < 2 * kLeastShare || down < 2 * kLeastShare))) return false;
-  arm(*shard, net, alone || no_up ? up : up / 2, alone || no_down ? down : down / 2,
-      peak_step_bytes(reach.shards));
+  arm(*shard, net, alone || no_up ? up : up / 2, alone || no_down ? down : down / 2, peak_step_bytes(reach.shards));
   return true;
 }
 
@@ -303,7 +305,8 @@ bool budget_makes_room(const Block &block, Process *self, int64_t more, int64_t 
   BlockLock lock(h);
   bool were_dead = block.process_high() > 1 && process_reap(block, nullptr) > 0;
   if (is_measured) footprint_measure(block, self, group_totals(block).counted(), fresh_bytes);
-  if (is_measured && !budget_fits(block, more, request) && footprint_trim_makes_room(h, group_totals(block).counted() + more)) {
+  if (is_measured && !budget_fits(block, more, request) &&
+      footprint_trim_makes_room(h, group_totals(block).counted() + more)) {
     footprint_trim(block, self, block_level(h));
     footprint_measure(block, self, group_totals(block).counted(), fresh_bytes);
     footprint_note_trimmed(h, group_totals(block).counted());

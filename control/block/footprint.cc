@@ -9,20 +9,24 @@
 namespace membudget {
 namespace {
 
-constexpr int64_t kLeastGrowth = 64 << 10;    // until it is measured again
-constexpr int64_t kFallShare = 16;            // of the limit: so much less, and it is measured again
-constexpr int64_t kLeastFresh = 64 << 10;     // smaller blocks are within the error anyway
+constexpr int64_t kLeastGrowth = 64 << 10;  // until it is measured again
+constexpr int64_t kFallShare = 16;          // of the limit: so much less, and it is measured again
+constexpr int64_t kLeastFresh = 64 << 10;   // smaller blocks are within the error anyway
 constexpr int64_t kUsualPauseNs = 20'000'000;
 constexpr int64_t kPauseNearMarkNs = 2'000'000;
-constexpr int64_t kTimeShare = 40;            // trimming may take one part in so many of the time
-constexpr int64_t kLeastGainShare = 64;       // and is worth it for so large a part of the limit
-constexpr int64_t kFirstReserveShare = 15;    // per cent
+constexpr int64_t kTimeShare = 40;          // trimming may take one part in so many of the time
+constexpr int64_t kLeastGainShare = 64;     // and is worth it for so large a part of the limit
+constexpr int64_t kFirstReserveShare = 15;  // per cent
 
 Meter meter;
 
-bool is_footprint(const Header *h) { return __atomic_load_n(&h->measure, __ATOMIC_RELAXED) == MEMBUDGET_MEASURE_FOOTPRINT; }
+bool is_footprint(const Header *h) {
+  return __atomic_load_n(&h->measure, __ATOMIC_RELAXED) == MEMBUDGET_MEASURE_FOOTPRINT;
+}
 
-bool needs_reading(const Header *h) { return is_footprint(h) || amount_is_share(h->limit) || amount_is_share(h->hard_limit); }
+bool needs_reading(const Header *h) {
+  return is_footprint(h) || amount_is_share(h->limit) || amount_is_share(h->hard_limit);
+}
 
 int64_t footprint(const Header *h, int64_t counted) { return counted + load(h->overhead_bytes); }
 

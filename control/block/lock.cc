@@ -58,13 +58,13 @@ void take_slow(uint32_t *word, uint32_t self) {
 
 }  // namespace
 
-BlockLock::BlockLock(Header *header)
-    : header_(header), self_(static_cast<uint32_t>(syscall(SYS_gettid)) & ~kWaiters) {
+BlockLock::BlockLock(Header *header) : header_(header), self_(static_cast<uint32_t>(syscall(SYS_gettid)) & ~kWaiters) {
   if (!try_take(&header_->lock, 0, self_)) take_slow(&header_->lock, self_);
 }
 
 bool lock_is_own(const Header *h) {
-  return (__atomic_load_n(&h->lock, __ATOMIC_ACQUIRE) & ~kWaiters) == (static_cast<uint32_t>(syscall(SYS_gettid)) & ~kWaiters);
+  return (__atomic_load_n(&h->lock, __ATOMIC_ACQUIRE) & ~kWaiters) ==
+         (static_cast<uint32_t>(syscall(SYS_gettid)) & ~kWaiters);
 }
 
 BlockLock::~BlockLock() {

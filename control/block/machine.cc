@@ -18,7 +18,8 @@ bool read_file(const char *path, char *text, size_t size) {
   if (fd < 0) return false;
   size_t length = 0;
   ssize_t got;
-  while (length + 1 < size && (got = read(fd, text + length, size - 1 - length)) > 0) length += static_cast<size_t>(got);
+  while (length + 1 < size && (got = read(fd, text + length, size - 1 - length)) > 0)
+    length += static_cast<size_t>(got);
   close(fd);
   text[length] = '\0';
   return length > 0;
@@ -121,8 +122,9 @@ int64_t cgroup_charged_bytes(const MemoryCgroup &cgroup) {
   char text[8192];
   if (used < 0 || !read_in(cgroup, "memory.stat", text, sizeof text)) return -1;
   // The lists of pages that belong to files; pages given back with MADV_FREE are on them, too.
-  int64_t reclaimable = cgroup.is_v2 ? field(text, "inactive_file") + field(text, "active_file") + field(text, "slab_reclaimable")
-                                     : field(text, "total_inactive_file") + field(text, "total_active_file");
+  int64_t reclaimable =
+      cgroup.is_v2 ? field(text, "inactive_file") + field(text, "active_file") + field(text, "slab_reclaimable")
+                   : field(text, "total_inactive_file") + field(text, "total_active_file");
   return used > reclaimable ? used - reclaimable : 0;
 }
 

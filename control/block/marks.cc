@@ -34,8 +34,9 @@ Marks level_marks_around(const Header *h, uint32_t level, int64_t counted) {
 
 int64_t mark_of(const Header *h, uint32_t level) {
   if (load(h->limit_bytes) <= 0) return kFar;
-  int64_t bytes = level == MEMBUDGET_LOW ? load(h->low_bytes)
-                  : level == MEMBUDGET_MEDIUM ? load(h->medium_bytes) : load(h->limit_bytes) - load(h->reserve_bytes);
+  int64_t bytes = level == MEMBUDGET_LOW      ? load(h->low_bytes)
+                  : level == MEMBUDGET_MEDIUM ? load(h->medium_bytes)
+                                              : load(h->limit_bytes) - load(h->reserve_bytes);
   return bytes - load(h->overhead_bytes);
 }
 

@@ -5,7 +5,9 @@
 
 namespace membudget {
 
-inline bool is_counted(const Process *p) { return __atomic_load_n(&p->state, __ATOMIC_ACQUIRE) == MEMBUDGET_PROCESS_LIVE; }
+inline bool is_counted(const Process *p) {
+  return __atomic_load_n(&p->state, __ATOMIC_ACQUIRE) == MEMBUDGET_PROCESS_LIVE;
+}
 
 // Calls f(Process *) for each.
 template <typename F>
@@ -21,6 +23,8 @@ inline uint32_t shard_high(const Process *p) {
   return high < MEMBUDGET_SHARDS ? high : MEMBUDGET_SHARDS;
 }
 
-inline bool has_owner(const Process *p, uint32_t shard) { return __atomic_load_n(&p->shard_owner[shard], __ATOMIC_RELAXED) != 0; }
+inline bool has_owner(const Process *p, uint32_t shard) {
+  return __atomic_load_n(&p->shard_owner[shard], __ATOMIC_RELAXED) != 0;
+}
 
 }  // namespace membudget

@@ -16,10 +16,13 @@ int64_t raise_to(int64_t &word, int64_t bytes) {
 }
 
 // The true peak was at most `error` above the recorded one; one error stands for both peaks.
-void note_two_peaks(int64_t &peak_live, int64_t live, int64_t &peak_counted, int64_t counted, int64_t &error, uint32_t shards) {
+void note_two_peaks(int64_t &peak_live, int64_t live, int64_t &peak_counted, int64_t counted, int64_t &error,
+                    uint32_t shards) {
   int64_t raised = smallest(raise_to(peak_live, live), raise_to(peak_counted, counted));
-  if (shards > 1) raise_to(error, largest(peak_step_bytes(shards), kLongestStride) * shards);
-  else if (raised > 0) store(error, at_least_zero(load(error) - raised));
+  if (shards > 1)
+    raise_to(error, largest(peak_step_bytes(shards), kLongestStride) * shards);
+  else if (raised > 0)
+    store(error, at_least_zero(load(error) - raised));
 }
 
 // A sum that the live bytes really reached during the call: what came in before what went out.
@@ -32,14 +35,16 @@ int64_t live_bytes_reached(const Process *p) {
 }
 
 void note_process_peaks(Process *p, int64_t live, uint32_t shards) {
-  note_two_peaks(p->peak_live_bytes, live, p->peak_counted_bytes, live + process_mapped_bytes(p), p->peak_error_bytes, shards);
+  note_two_peaks(p->peak_live_bytes, live, p->peak_counted_bytes, live + process_mapped_bytes(p), p->peak_error_bytes,
+                 shards);
 }
 
 }  // namespace
 
 void peaks_note(const Block &block, const Totals &totals) {
   Header *h = block.header;
-  note_two_peaks(h->peak_live_bytes, totals.live, h->peak_counted_bytes, totals.counted(), h->peak_error_bytes, totals.shards);
+  note_two_peaks(h->peak_live_bytes, totals.live, h->peak_counted_bytes, totals.counted(), h->peak_error_bytes,
+                 totals.shards);
 }
 
 int64_t peak_step_bytes(uint32_t shards) {

@@ -105,7 +105,7 @@ bool is_alive_in(const Process *p, uint64_t pid_namespace) {
   if (p->pid_namespace != 0 && pid_namespace != 0 && p->pid_namespace != pid_namespace) return true;
   if (is_gone(p->pid)) return false;
   Stat stat;
-  if (!read_stat(p->pid, &stat)) return true;  // no /proc: believe the pid
+  if (!read_stat(p->pid, &stat)) return true;                               // no /proc: believe the pid
   bool may_be_it = p->start_time == 0 || stat.start_time == p->start_time;  // 0: it had no /proc itself
   return may_be_it && !stat.is_dead();
 }

@@ -27,9 +27,7 @@ class ErrnoGuard {
 inline void *system_mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset) {
   return reinterpret_cast<void *>(syscall(SYS_mmap, address, bytes, protection, flags, fd, offset));
 }
-inline int system_munmap(void *address, size_t bytes) {
-  return static_cast<int>(syscall(SYS_munmap, address, bytes));
-}
+inline int system_munmap(void *address, size_t bytes) { return static_cast<int>(syscall(SYS_munmap, address, bytes)); }
 
 // Shared (between processes) futexes. The time-out is relative, in nanoseconds; negative waits for ever.
 // 0 or -errno.

@@ -98,8 +98,7 @@ class Balloon {
 
   ~Balloon() {
     kill(child_, SIGKILL);
-    while (waitpid(child_, nullptr, 0) < 0 && errno == EINTR) {
-    }
+    while (waitpid(child_, nullptr, 0) < 0 && errno == EINTR) {}
   }
 
   Balloon(const Balloon &) = delete;
@@ -131,8 +130,7 @@ Request parse_request(const Arguments &arguments) {
 
 void hold(double seconds) {
   timespec left{static_cast<time_t>(seconds), static_cast<long>((seconds - std::floor(seconds)) * 1e9)};
-  while (nanosleep(&left, &left) != 0 && errno == EINTR) {
-  }
+  while (nanosleep(&left, &left) != 0 && errno == EINTR) {}
 }
 
 std::vector<Sight> look_before() {
@@ -208,8 +206,8 @@ int balloon_command(const Arguments &arguments) {
   Balloon balloon(request.size_bytes, folder);
   if (!balloon.is_alive()) throw Failure{kFailed, "the kernel killed the balloon, as the first choice for memory"};
   if (balloon.result().error != 0)
-    throw Failure{kFailed, fmt::format("cannot take {}: {}", human_bytes(request.size_bytes),
-                                       strerror(balloon.result().error))};
+    throw Failure{kFailed,
+                  fmt::format("cannot take {}: {}", human_bytes(request.size_bytes), strerror(balloon.result().error))};
   hold(request.hold_s);
   for (Sight &sight : sights) sight.after = read_memory(sight.counters.pid);
   int64_t taken = balloon.result().taken_bytes;

@@ -125,12 +125,13 @@ std::optional<Headroom> headroom_of(const Stage &stage, const std::string &cache
   const Cgroup &cgroup = stage.cgroup;
   if (!cgroup.limit_bytes || !cgroup.usage_bytes) return std::nullopt;
   std::string statistics = stage.folder + "/memory.stat";
-  int64_t cache = read_field(statistics, cache_prefix + "inactive_file") +
-                  read_field(statistics, cache_prefix + "active_file");
+  int64_t cache =
+      read_field(statistics, cache_prefix + "inactive_file") + read_field(statistics, cache_prefix + "active_file");
   int64_t left = *cgroup.limit_bytes - *cgroup.usage_bytes + cache - margin_of(*cgroup.limit_bytes);
-  return Headroom{std::max<int64_t>(left, 0),
-                  fmt::format("memory cgroup {} has {} of its {} in use, {} of that reclaimable", printable(cgroup.path),
-                              human_bytes(*cgroup.usage_bytes), human_bytes(*cgroup.limit_bytes), human_bytes(cache))};
+  return Headroom{
+      std::max<int64_t>(left, 0),
+      fmt::format("memory cgroup {} has {} of its {} in use, {} of that reclaimable", printable(cgroup.path),
+                  human_bytes(*cgroup.usage_bytes), human_bytes(*cgroup.limit_bytes), human_bytes(cache))};
 }
 
 Headroom machine_headroom() {

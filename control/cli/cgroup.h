@@ -24,8 +24,8 @@ int64_t whole_memory_bytes(pid_t);
 
 // How much more memory may be taken where a process is, before something is killed for it.
 struct Headroom {
-  int64_t bytes = 0;    // reclaimable page cache and LazyFree pages included, a margin taken off; not below 0
-  std::string reason;   // what is the narrowest place, with its figures
+  int64_t bytes = 0;   // reclaimable page cache and LazyFree pages included, a margin taken off; not below 0
+  std::string reason;  // what is the narrowest place, with its figures
 };
 Headroom read_headroom(pid_t);
 

@@ -56,9 +56,9 @@ Request parse_request(const Arguments &arguments) {
   app.set_usage("\nUsage: membudget compare [OPTIONS] -- COMMAND [ARGUMENTS...]");
   Request request;
   std::string allocators = kDefaultAllocators;
-  auto *chosen = app.add_option("--allocators", allocators,
-                                "Which, between commas (default: ptmalloc,jemalloc,mimalloc,tcmalloc)")
-                     ->type_name("A,B,...");
+  auto *chosen =
+      app.add_option("--allocators", allocators, "Which, between commas (default: ptmalloc,jemalloc,mimalloc,tcmalloc)")
+          ->type_name("A,B,...");
   app.add_option("--runs", request.runs, "How often each (default: 5)")
       ->type_name("N")
       ->check(CLI::Range(1u, kMostRuns).description(""));

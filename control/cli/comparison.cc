@@ -57,9 +57,10 @@ std::string shown_name(const std::string &name) { return name == kPlain ? "plain
 std::string sentence_for(const Verdict &verdict, const RankTest &test, size_t runs, const std::string &gain) {
   std::string pairs = fmt::format("{:.4g} of {:.0f} pairs of runs, p = {:.2g}", test.pairs_won, test.pairs, test.p);
   if (verdict.confidence == "not sure")
-    return fmt::format("{} looks best for this program ({}), but {} run{} each do not tell it from {} (cheaper in {}): "
-                       "not sure; take more with --runs.",
-                       shown_name(verdict.best), gain, runs, runs == 1 ? "" : "s", shown_name(verdict.next), pairs);
+    return fmt::format(
+        "{} looks best for this program ({}), but {} run{} each do not tell it from {} (cheaper in {}): "
+        "not sure; take more with --runs.",
+        shown_name(verdict.best), gain, runs, runs == 1 ? "" : "s", shown_name(verdict.next), pairs);
   return fmt::format("{} serves this program best: {}. That is {}: it was cheaper than the next, {}, in {}.",
                      shown_name(verdict.best), gain, verdict.confidence, shown_name(verdict.next), pairs);
 }
@@ -123,9 +124,8 @@ Verdict judge(const Comparison &comparison) {
   std::vector<const Contender *> ranking;
   for (const Contender &contender : comparison.contenders)
     if (!contender.runs.empty()) ranking.push_back(&contender);
-  std::stable_sort(ranking.begin(), ranking.end(), [](const Contender *a, const Contender *b) {
-    return median(costs_of(*a)) < median(costs_of(*b));
-  });
+  std::stable_sort(ranking.begin(), ranking.end(),
+                   [](const Contender *a, const Contender *b) { return median(costs_of(*a)) < median(costs_of(*b)); });
   Verdict verdict;
   if (ranking.size() < 2) return verdict.sentence = "There is nothing to compare.", verdict;
   const Contender &best = *ranking[0], &next = *ranking[1];
@@ -178,13 +178,15 @@ std::string comparison_text(const Comparison &comparison) {
   for (const Contender &contender : comparison.contenders) {
     std::vector<std::string> row = {printable(contender.name)};
     for (const Figure &figure : figures())
-      if (std::string(figure.key) != "peak_counted_bytes") row.push_back(spread_text(figure, values_of(contender, figure)));
+      if (std::string(figure.key) != "peak_counted_bytes")
+        row.push_back(spread_text(figure, values_of(contender, figure)));
     rows.push_back(row);
   }
   size_t runs = comparison.contenders.empty() ? 0 : comparison.contenders[0].runs.size();
   return table(rows, 0x7fe, 0) +
-         fmt::format("\nMedians of {} run{}, ± half the span of the middle half. FRAG: mean RSS over mean counted bytes.\n\n",
-                     runs, runs == 1 ? "" : "s") +
+         fmt::format(
+             "\nMedians of {} run{}, ± half the span of the middle half. FRAG: mean RSS over mean counted bytes.\n\n",
+             runs, runs == 1 ? "" : "s") +
          paragraph(judge(comparison).sentence, "", terminal_width());
 }
 

@@ -36,11 +36,16 @@ svg .rule { stroke: var(--rule); } svg polyline { fill: none; stroke-linejoin: r
 std::string escaped(const std::string &text) {
   std::string out;
   for (char c : printable(text)) {
-    if (c == '<') out += "&lt;";
-    else if (c == '>') out += "&gt;";
-    else if (c == '&') out += "&amp;";
-    else if (c == '"') out += "&quot;";
-    else out += c;
+    if (c == '<')
+      out += "&lt;";
+    else if (c == '>')
+      out += "&gt;";
+    else if (c == '&')
+      out += "&amp;";
+    else if (c == '"')
+      out += "&quot;";
+    else
+      out += c;
   }
   return out;
 }
@@ -75,7 +80,8 @@ std::string axes(const Scale &scale) {
   double step_s = step_of(scale.most_s), step_mib = step_of(scale.most_bytes / 1048576);
   for (double mib = 0; mib * 1048576 <= scale.most_bytes; mib += step_mib) {
     double y = scale.y(mib * 1048576);
-    svg += fmt::format("<line class=\"rule\" x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>", kLeft, kWidth - kRight, y, y);
+    svg += fmt::format("<line class=\"rule\" x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>", kLeft, kWidth - kRight,
+                       y, y);
     svg += fmt::format("<text x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{:.4g} MiB</text>\n", kLeft - 6, y + 4, mib);
   }
   for (int i = 0; i * step_s <= scale.most_s; ++i)
@@ -84,7 +90,8 @@ std::string axes(const Scale &scale) {
   return svg;
 }
 
-std::string curve(const Run &run, const Scale &scale, const std::string &colour, bool is_median, const std::string &name) {
+std::string curve(const Run &run, const Scale &scale, const std::string &colour, bool is_median,
+                  const std::string &name) {
   std::string points;
   for (const RssSample &sample : run.samples)
     points += fmt::format("{:.1f},{:.1f} ", scale.x(sample.seconds), scale.y(static_cast<double>(sample.rss_bytes)));
@@ -111,7 +118,8 @@ std::string colour_of(const Comparison &comparison, size_t index) {
 
 std::string chart(const Comparison &comparison) {
   Scale scale = scale_for(comparison);
-  std::string svg = fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"RSS over time\">\n", kWidth, kHeight);
+  std::string svg =
+      fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"RSS over time\">\n", kWidth, kHeight);
   svg += axes(scale);
   for (bool is_median : {false, true})  // thick ones on top
     for (size_t i = 0; i < comparison.contenders.size(); ++i) {
@@ -123,8 +131,9 @@ std::string chart(const Comparison &comparison) {
   double x = kLeft;
   for (size_t i = 0; i < comparison.contenders.size(); ++i) {
     const std::string &name = comparison.contenders[i].name;
-    svg += fmt::format("<rect x=\"{}\" y=\"{}\" width=\"12\" height=\"12\" fill=\"{}\"/><text x=\"{}\" y=\"{}\">{}</text>\n", x,
-                       kHeight - 16, colour_of(comparison, i), x + 17, kHeight - 6, escaped(name));
+    svg += fmt::format(
+        "<rect x=\"{}\" y=\"{}\" width=\"12\" height=\"12\" fill=\"{}\"/><text x=\"{}\" y=\"{}\">{}</text>\n", x,
+        kHeight - 16, colour_of(comparison, i), x + 17, kHeight - 6, escaped(name));
     x += 40 + 7.5 * static_cast<double>(name.size());
   }
   return svg + "</svg>\n";
@@ -162,8 +171,8 @@ std::string comparison_html(const Comparison &comparison) {
       "<h2>RSS over time</h2>\n{}<p><small>The typical run of each, and thinly the others.</small></p>\n"
       "<h2>Figures</h2>\n{}<p><small>Medians, and below them the span of the middle half of {} runs each. "
       "Frag: mean RSS over mean counted bytes. glibc: without membudget.</small></p>\n</body>\n</html>\n",
-      kStyle, escaped(comparison.command), escaped(judge(comparison).sentence), chart(comparison), table_html(comparison),
-      comparison.contenders.empty() ? 0 : comparison.contenders[0].runs.size());
+      kStyle, escaped(comparison.command), escaped(judge(comparison).sentence), chart(comparison),
+      table_html(comparison), comparison.contenders.empty() ? 0 : comparison.contenders[0].runs.size());
 }
 
 }  // namespace membudget::cli

@@ -41,9 +41,7 @@ std::vector<std::string> programs_of(const std::string &path, const Environment 
     std::string next = line[0];
     try {
       if (base_name(next) == "env" && line.size() > 1) next = find_program(line[1], environment);
-    } catch (const Failure &) {
-      break;
-    }
+    } catch (const Failure &) { break; }
     programs.push_back(next);
   }
   return programs;
@@ -70,34 +68,30 @@ void examine_elf(const std::string &program, Diagnosis *out) {
   std::string what = own.defines_malloc ? "defines malloc itself" : "";
   if (!own.runtime.empty()) what = fmt::format("has {}, which takes its memory past malloc", own.runtime);
   if (!what.empty())
-    out->findings.push_back(
-        {"own-malloc", fmt::format("'{}' {}: that memory is not counted", program, what),
-         "build it with the C library's malloc, or give its own allocator a limit and the "
-         "budget the rest; `membudget show` tells how much is not counted"});
+    out->findings.push_back({"own-malloc", fmt::format("'{}' {}: that memory is not counted", program, what),
+                             "build it with the C library's malloc, or give its own allocator a limit and the "
+                             "budget the rest; `membudget show` tells how much is not counted"});
   if (own.uses_deepbind)
-    out->findings.push_back(
-        {"deepbind",
-         fmt::format("'{}' calls dlopen with RTLD_DEEPBIND: libraries that it loads so call "
-                     "glibc's malloc, not the counted one",
-                     program),
-         "have it load them without RTLD_DEEPBIND"});
+    out->findings.push_back({"deepbind",
+                             fmt::format("'{}' calls dlopen with RTLD_DEEPBIND: libraries that it loads so call "
+                                         "glibc's malloc, not the counted one",
+                                         program),
+                             "have it load them without RTLD_DEEPBIND"});
 }
 
 void examine_script(const std::string &text, Diagnosis *out) {
   static const std::regex kImport(R"((^|\n|;)\s*(import|from)\s+(duckdb|pyarrow|polars|cupy)\b)");
   if (text.find("RTLD_DEEPBIND") != std::string::npos)
-    out->findings.push_back(
-        {"deepbind",
-         "the script loads libraries with RTLD_DEEPBIND: they call glibc's malloc, not the "
-         "counted one",
-         "load them without RTLD_DEEPBIND"});
+    out->findings.push_back({"deepbind",
+                             "the script loads libraries with RTLD_DEEPBIND: they call glibc's malloc, not the "
+                             "counted one",
+                             "load them without RTLD_DEEPBIND"});
   if (std::smatch match; std::regex_search(text, match, kImport))
-    out->findings.push_back(
-        {"own-malloc",
-         fmt::format("the script imports {}, which has an allocator of its own: its memory "
-                     "is not counted",
-                     match[3].str()),
-         "limit it by its own settings, and give the budget the rest"});
+    out->findings.push_back({"own-malloc",
+                             fmt::format("the script imports {}, which has an allocator of its own: its memory "
+                                         "is not counted",
+                                         match[3].str()),
+                             "limit it by its own settings, and give the budget the rest"});
 }
 
 bool is_python(const std::string &program) { return base_name(program).starts_with("python"); }
@@ -108,21 +102,19 @@ void examine_python(const Environment &environment, Diagnosis *out) {
   std::string ours = environment.get("MEMBUDGET_PYTHONMALLOC").value_or("auto");
   std::string allocator = environment.get("MEMBUDGET_ALLOCATOR").value_or("");
   bool is_ptmalloc = allocator.empty() || allocator == "ptmalloc";
-  bool is_counted_exactly = own.starts_with("malloc") || (own.empty() && ours == "malloc") ||
-                            (own.empty() && ours != "keep" && !is_ptmalloc);
+  bool is_counted_exactly =
+      own.starts_with("malloc") || (own.empty() && ours == "malloc") || (own.empty() && ours != "keep" && !is_ptmalloc);
   if (is_counted_exactly) return;
-  std::string why =
-      !own.empty() ? fmt::format("PYTHONMALLOC={} leaves pymalloc on", own) : "pymalloc is left on";
+  std::string why = !own.empty() ? fmt::format("PYTHONMALLOC={} leaves pymalloc on", own) : "pymalloc is left on";
   if (own.empty() && ours == "keep") {
     out->notes.push_back(why + ", as MEMBUDGET_PYTHONMALLOC=keep says: CPython's arenas are counted whole");
     return;
   }
-  out->findings.push_back(
-      {"pymalloc",
-       why + ": CPython's small objects are counted by whole arenas of 1 MiB (256 KiB before "
-             "3.10), which stay counted until all in them is freed",
-       "MEMBUDGET_ALLOCATOR=mimalloc, or MEMBUDGET_PYTHONMALLOC=malloc, counts each object; "
-       "MEMBUDGET_PYTHONMALLOC=keep says that arenas are fine"});
+  out->findings.push_back({"pymalloc",
+                           why + ": CPython's small objects are counted by whole arenas of 1 MiB (256 KiB before "
+                                 "3.10), which stay counted until all in them is freed",
+                           "MEMBUDGET_ALLOCATOR=mimalloc, or MEMBUDGET_PYTHONMALLOC=malloc, counts each object; "
+                           "MEMBUDGET_PYTHONMALLOC=keep says that arenas are fine"});
 }
 
 // Their heaps do not come through malloc.
@@ -137,8 +129,7 @@ void examine_runtime(const std::string &program, Diagnosis *out) {
 
 }  // namespace
 
-void examine_command(const std::vector<std::string> &command, const Environment &environment,
-                     Diagnosis *out) {
+void examine_command(const std::vector<std::string> &command, const Environment &environment, Diagnosis *out) {
   std::string path = find_program(command[0], environment);
   try {
     check_program(path);

@@ -31,9 +31,7 @@ namespace fs = std::filesystem;
 
 constexpr uint64_t kLeastFreeBytes = 1 << 20;  // in the blocks' folder; a process takes about 64 KiB
 
-std::string value_of(const Environment &environment, const char *name) {
-  return environment.get(name).value_or("");
-}
+std::string value_of(const Environment &environment, const char *name) { return environment.get(name).value_or(""); }
 
 std::string folder_of(const Environment &environment) {
   std::string folder = value_of(environment, "MEMBUDGET_DIR");
@@ -98,7 +96,8 @@ bool examine_library(Diagnosis *out) {
   }
   struct statvfs system {};
   if (statvfs(library.c_str(), &system) == 0 && (system.f_flag & ST_NOEXEC) != 0)
-    out->findings.push_back({"noexec", fmt::format("'{}' is on a file system mounted noexec: it cannot be loaded", library),
+    out->findings.push_back({"noexec",
+                             fmt::format("'{}' is on a file system mounted noexec: it cannot be loaded", library),
                              "install it on another, and set MEMBUDGET_LIBRARY to its path"});
   return true;
 }
@@ -114,7 +113,8 @@ bool examine_folder(const std::string &folder, Diagnosis *out) {
   if (stat(folder.c_str(), &about) != 0 || !S_ISDIR(about.st_mode))
     return found("directory", "no such folder", "make it, or unset MEMBUDGET_DIR for /dev/shm");
   if (access(folder.c_str(), R_OK | W_OK | X_OK) != 0)
-    return found("directory", "it cannot be written by this user", "chmod it, or set MEMBUDGET_DIR to a folder of yours");
+    return found("directory", "it cannot be written by this user",
+                 "chmod it, or set MEMBUDGET_DIR to a folder of yours");
   struct statvfs system {};
   if (statvfs(folder.c_str(), &system) != 0) return true;
   uint64_t free_bytes = uint64_t{system.f_bavail} * system.f_frsize;
@@ -147,10 +147,10 @@ void examine_strangers(const std::string &folder, const std::string &name, Diagn
     if (!is_block(file) || lstat(entry.path().c_str(), &about) != 0 || about.st_uid == geteuid()) continue;
     strangers.push_back(fmt::format("{} ({}'s)", file, user_name(about.st_uid)));
     if (!name.empty() && file == MEMBUDGET_FILE_PREFIX + name)
-      out->findings.push_back({"name-taken",
-                               fmt::format("the group's name '{}' is taken by a block of user {}", name,
-                                           user_name(about.st_uid)),
-                               "set MEMBUDGET_NAME to another, or MEMBUDGET_DIR to a folder of yours"});
+      out->findings.push_back(
+          {"name-taken",
+           fmt::format("the group's name '{}' is taken by a block of user {}", name, user_name(about.st_uid)),
+           "set MEMBUDGET_NAME to another, or MEMBUDGET_DIR to a folder of yours"});
   }
   if (strangers.empty()) return;
   size_t count = strangers.size();
@@ -199,23 +199,23 @@ void examine_limit(const Environment &environment, const char *variable, Diagnos
   auto cgroup = read_cgroup(getpid());
   bool is_cgroups = cgroup && cgroup->limit_bytes && *cgroup->limit_bytes == whole;
   if (limit > whole)
-    out->findings.push_back({"limit-above-cgroup",
-                             fmt::format("{}={} is above {} of {}: the kernel would kill before the budget is crossed",
-                                         variable, text, is_cgroups ? "the memory cgroup's limit" : "the machine's memory",
-                                         human_bytes(whole)),
-                             "set it to 90% or less"});
+    out->findings.push_back(
+        {"limit-above-cgroup",
+         fmt::format("{}={} is above {} of {}: the kernel would kill before the budget is crossed", variable, text,
+                     is_cgroups ? "the memory cgroup's limit" : "the machine's memory", human_bytes(whole)),
+         "set it to 90% or less"});
 }
 
 // What the shell's limits leave: allocators reserve more address space than they use.
 void examine_resource(__rlimit_resource resource, const char *flag, const char *what, Diagnosis *out) {
   rlimit limit{};
   if (getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return;
-  out->findings.push_back({"ulimit",
-                           fmt::format("ulimit {} limits the {} to {}: allocations fail there, whatever the budget "
-                                       "says, and allocators reserve more than they use",
-                                       flag, what, human_bytes(static_cast<int64_t>(limit.rlim_cur))),
-                           fmt::format("ulimit {} unlimited, and set MEMBUDGET_HARD_LIMIT where allocations are to fail",
-                                       flag)});
+  out->findings.push_back(
+      {"ulimit",
+       fmt::format("ulimit {} limits the {} to {}: allocations fail there, whatever the budget "
+                   "says, and allocators reserve more than they use",
+                   flag, what, human_bytes(static_cast<int64_t>(limit.rlim_cur))),
+       fmt::format("ulimit {} unlimited, and set MEMBUDGET_HARD_LIMIT where allocations are to fail", flag)});
 }
 
 void examine_kernel(Diagnosis *out) {
@@ -223,7 +223,8 @@ void examine_kernel(Diagnosis *out) {
   examine_resource(RLIMIT_DATA, "-d", "data segment", out);
   rlimit files{};
   if (getrlimit(RLIMIT_FSIZE, &files) == 0 && files.rlim_cur < MEMBUDGET_BLOCK_BYTES)
-    out->findings.push_back({"ulimit", fmt::format("ulimit -f is below the {} of a block", human_bytes(MEMBUDGET_BLOCK_BYTES)),
+    out->findings.push_back({"ulimit",
+                             fmt::format("ulimit -f is below the {} of a block", human_bytes(MEMBUDGET_BLOCK_BYTES)),
                              "ulimit -f unlimited"});
   if (read_file("/proc/sys/vm/overcommit_memory").starts_with("2"))
     out->findings.push_back({"overcommit",

@@ -25,10 +25,9 @@ bool is_readable(const fs::path &path) {
 std::string checked(const fs::path &path) {
   std::string text = fs::canonical(path).string();
   if (text.find_first_of(": \t\n") == std::string::npos) return text;
-  throw Failure{kUsage,
-                fmt::format("'{}' cannot be preloaded: its path has a blank or a colon in it; move or link "
-                            "the library to a path without, and set MEMBUDGET_LIBRARY",
-                            text)};
+  throw Failure{kUsage, fmt::format("'{}' cannot be preloaded: its path has a blank or a colon in it; move or link "
+                                    "the library to a path without, and set MEMBUDGET_LIBRARY",
+                                    text)};
 }
 
 }  // namespace
@@ -43,8 +42,8 @@ std::string own_path() {
 std::string find_library() {
   if (const char *given = getenv("MEMBUDGET_LIBRARY"); given && *given) {
     if (is_readable(given)) return checked(given);
-    throw Failure{kUsage, fmt::format("MEMBUDGET_LIBRARY={} is no readable file; set it to the path of {}",
-                                      given, kFileName)};
+    throw Failure{kUsage,
+                  fmt::format("MEMBUDGET_LIBRARY={} is no readable file; set it to the path of {}", given, kFileName)};
   }
   fs::path here = fs::path(own_path()).parent_path();
   std::vector<fs::path> folders = {here / ".." / MEMBUDGET_LIBDIR, here / "../lib" / MEMBUDGET_MULTIARCH,

@@ -33,13 +33,14 @@ std::string process_table(const std::vector<Snapshot> &processes) {
   for (const Snapshot &s : processes) {
     bool is_single = s.processes <= 1;
     if (!is_single && group != s.name)
-      rows.push_back({printable(s.name), "-", "-", in_level_colour(s.level, level_name(s.level)), human_bytes(s.group_live_bytes),
-                      human_bytes(s.group_counted_bytes), limit_cell(s),
+      rows.push_back({printable(s.name), "-", "-", in_level_colour(s.level, level_name(s.level)),
+                      human_bytes(s.group_live_bytes), human_bytes(s.group_counted_bytes), limit_cell(s),
                       fmt::format("({} processes)", s.processes)});
     group = s.name;
     rows.push_back({is_single ? printable(s.name) : " " + printable(s.name), std::to_string(s.pid),
-                    printable(s.allocator), is_single ? in_level_colour(s.level, level_name(s.level)) : "", human_bytes(s.live_bytes),
-                    human_bytes(s.counted_bytes), is_single ? limit_cell(s) : "", printable(s.command)});
+                    printable(s.allocator), is_single ? in_level_colour(s.level, level_name(s.level)) : "",
+                    human_bytes(s.live_bytes), human_bytes(s.counted_bytes), is_single ? limit_cell(s) : "",
+                    printable(s.command)});
   }
   return table(rows, 0x72, terminal_width());
 }
@@ -59,8 +60,7 @@ int ls_command(const Arguments &arguments) {
     for (const Snapshot &process : processes) json.push_back(process_json(process));
     fmt::print("{}\n", json_text(json));
   } else if (processes.empty()) {
-    fmt::print(stderr,
-               "membudget: nothing runs under membudget; start something with `membudget run -- CMD`\n");
+    fmt::print(stderr, "membudget: nothing runs under membudget; start something with `membudget run -- CMD`\n");
   } else {
     fmt::print("{}", process_table(processes));
   }

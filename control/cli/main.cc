@@ -48,8 +48,7 @@ int run_top_level(const Arguments &arguments) {
   app.read(arguments);
   if (auto extra = app.remaining(); !extra.empty()) {
     const char *kind = extra[0].starts_with("-") ? "option" : "command";
-    throw Failure{kUsage,
-                  fmt::format("'{}' is no {}; `membudget --help` lists what there is", extra[0], kind)};
+    throw Failure{kUsage, fmt::format("'{}' is no {}; `membudget --help` lists what there is", extra[0], kind)};
   }
   if (print_version) fmt::print("membudget {}\n", MEMBUDGET_VERSION);
   if (print_library) fmt::print("{}\n", find_library());
@@ -83,8 +82,7 @@ int report(const Failure &failure) {
 void replace_missing_page(int, siginfo_t *info, void *) {
   constexpr uintptr_t kPage = 4096;
   auto page = reinterpret_cast<void *>(reinterpret_cast<uintptr_t>(info->si_addr) & ~(kPage - 1));
-  if (mmap(page, kPage, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
-    _Exit(1);
+  if (mmap(page, kPage, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED) _Exit(1);
 }
 
 void survive_truncated_blocks() {
@@ -105,9 +103,7 @@ int main(int argc, char **argv) {
     return finish(dispatch(Arguments(argv + 1, argv + argc)));
   } catch (const Quit &quit) {
     return std::fflush(stdout) == 0 ? quit.status : report({kFailed, "cannot write to standard output"});
-  } catch (const Failure &failure) {
-    return report(failure);
-  } catch (const std::exception &error) {
+  } catch (const Failure &failure) { return report(failure); } catch (const std::exception &error) {
     return report({kFailed, error.what()});
   }
 }

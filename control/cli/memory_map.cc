@@ -112,8 +112,7 @@ void name_owners(pid_t pid, const std::set<std::string> &files, MemoryMap *map) 
     std::string name = std::filesystem::path(file).filename();
     bool is_allocator = own.defines_malloc && (name.starts_with("libjemalloc") || name.starts_with("libmimalloc") ||
                                                name.starts_with("libtcmalloc"));
-    if (!own.runtime.empty() && !is_allocator)
-      map->own_allocators.push_back(fmt::format("{} ({})", own.runtime, name));
+    if (!own.runtime.empty() && !is_allocator) map->own_allocators.push_back(fmt::format("{} ({})", own.runtime, name));
   }
   if (map->runtime.empty()) map->runtime = "a JIT's or garbage collector's heap";
 }

@@ -36,15 +36,12 @@ void Options::add_directory() {
       ->type_name("DIR");
 }
 
-void Options::add_seconds(const std::string &name, double *seconds, double least,
-                          const std::string &help_text) {
+void Options::add_seconds(const std::string &name, double *seconds, double least, const std::string &help_text) {
   add_option(name, *seconds, help_text)
       ->check([=](const std::string &text) {
         double value = 0;
         bool is_good = CLI::detail::lexical_cast(text, value) && value >= least && value <= kMostSeconds;
-        return is_good
-                   ? ""
-                   : fmt::format("{} is not a number of seconds from {} to {}", text, least, kMostSeconds);
+        return is_good ? "" : fmt::format("{} is not a number of seconds from {} to {}", text, least, kMostSeconds);
       })
       ->type_name("SECONDS");
 }

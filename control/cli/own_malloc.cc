@@ -51,8 +51,7 @@ class Sections {
  public:
   explicit Sections(std::string_view file) : file_(file) {
     auto header = part_at<Elf64_Ehdr>(file, 0);
-    if (!header || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_ident[EI_CLASS] != ELFCLASS64)
-      return;
+    if (!header || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_ident[EI_CLASS] != ELFCLASS64) return;
     machine_ = header->e_machine;
     for (unsigned i = 0; i < header->e_shnum; ++i) {
       auto section = part_at<Elf64_Shdr>(file, header->e_shoff + uint64_t{i} * header->e_shentsize);
@@ -126,8 +125,7 @@ struct Code {
 
 Code code_of(std::string_view file, const Sections &sections, std::string_view name) {
   const Elf64_Shdr *section = sections.find(name);
-  if (!section || section->sh_offset > file.size() || section->sh_size > file.size() - section->sh_offset)
-    return {};
+  if (!section || section->sh_offset > file.size() || section->sh_size > file.size() - section->sh_offset) return {};
   return {file.substr(section->sh_offset, section->sh_size), section->sh_addr};
 }
 

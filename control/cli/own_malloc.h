@@ -6,7 +6,7 @@
 namespace membudget::cli {
 
 struct OwnMalloc {
-  std::string runtime;        // "Go's runtime", "Rust's jemalloc"...: memory past malloc; empty: none was found
+  std::string runtime;          // "Go's runtime", "Rust's jemalloc"...: memory past malloc; empty: none was found
   bool defines_malloc = false;  // exports malloc itself
   bool uses_deepbind = false;   // calls dlopen with RTLD_DEEPBIND
 };

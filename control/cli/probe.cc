@@ -44,15 +44,13 @@ int run_probe(const Environment &environment, const std::string &program, int er
     _exit(127);
   }
   int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 void remove_block(const Environment &environment, const std::string &name) {
   std::string folder = environment.get("MEMBUDGET_DIR").value_or("");
-  unlink(fmt::format("{}/" MEMBUDGET_FILE_PREFIX "{}", folder.empty() ? MEMBUDGET_DEFAULT_DIR : folder, name)
-             .c_str());
+  unlink(fmt::format("{}/" MEMBUDGET_FILE_PREFIX "{}", folder.empty() ? MEMBUDGET_DEFAULT_DIR : folder, name).c_str());
 }
 
 int probe(const Environment &wanted, int errors_fd) {

@@ -11,12 +11,12 @@ namespace membudget::cli {
 
 struct ProcessMemory {
   int64_t rss_bytes = 0;
-  int64_t pss_bytes = 0;  // shared pages divided among those that share them
-  int64_t uss_bytes = 0;  // pages of this process alone
+  int64_t pss_bytes = 0;            // shared pages divided among those that share them
+  int64_t uss_bytes = 0;            // pages of this process alone
   int64_t private_dirty_bytes = 0;  // of those, the ones that were written: no file's
   int64_t anonymous_bytes = 0;
   int64_t pss_anonymous_bytes = 0;  // shared ones divided, as in pss_bytes; 0 on kernels before 5.5
-  int64_t lazy_free_bytes = 0;  // given back with MADV_FREE, not yet taken
+  int64_t lazy_free_bytes = 0;      // given back with MADV_FREE, not yet taken
   int64_t swap_bytes = 0;
 };
 

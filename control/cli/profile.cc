@@ -4,9 +4,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <membudget/profile.h>
 #include <filesystem>
 #include <fstream>
-#include <membudget/profile.h>
 
 #include "control/cli/options.h"
 #include "control/cli/proc.h"
@@ -42,7 +42,8 @@ Request parse_request(const Arguments &arguments) {
               "  membudget profile my-service -o memory.html     a flame graph\n"
               "  membudget profile my-service --base memory.pb.gz");
   app.add_target(&request.target);
-  app.add_option("-o,--output", request.output, "A flame graph where FILE ends in .svg or .html, else pprof's format")->type_name("FILE");
+  app.add_option("-o,--output", request.output, "A flame graph where FILE ends in .svg or .html, else pprof's format")
+      ->type_name("FILE");
   auto *top = app.add_option("--top", request.top, "Print a table of so many places (default: 20)")->type_name("N");
   app.add_option("--base", request.base, "Tell the difference to this profile, one of ours")->type_name("FILE");
   app.add_seconds("--timeout", &request.timeout_s, 0, "How long to wait for the process (default: 10)");
@@ -57,7 +58,8 @@ Request parse_request(const Arguments &arguments) {
 std::string bytes_of(const std::string &path) {
   std::ifstream file(path, std::ios::binary);
   std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  if (!file.good() && !file.eof()) throw Failure{kFailed, fmt::format("cannot read {}: {}", printable(path), strerror(errno))};
+  if (!file.good() && !file.eof())
+    throw Failure{kFailed, fmt::format("cannot read {}: {}", printable(path), strerror(errno))};
   return bytes;
 }
 
@@ -71,11 +73,14 @@ Profile read_any(const std::string &path) {
 
 [[noreturn]] void fail_to_profile(int error, const std::string &target, double timeout_s) {
   if (error == -ETIMEDOUT)
-    throw Failure{kTimeOut, fmt::format("'{}' did not answer within {} s: it writes its profile when it next allocates or frees",
-                                        target, timeout_s)};
+    throw Failure{kTimeOut,
+                  fmt::format("'{}' did not answer within {} s: it writes its profile when it next allocates or frees",
+                              target, timeout_s)};
   if (error == -ENODATA)
-    throw Failure{kFailed, fmt::format("'{0}' takes no stacks; start it with `membudget run --profile`, or turn that on "
-                                       "with `membudget set {0} --profile 512K`", target)};
+    throw Failure{kFailed,
+                  fmt::format("'{0}' takes no stacks; start it with `membudget run --profile`, or turn that on "
+                              "with `membudget set {0} --profile 512K`",
+                              target)};
   if (error == -EBUSY) throw Failure{kFailed, fmt::format("'{}' is writing another profile; try again", target)};
   fail_for(error, target);
 }
@@ -97,8 +102,10 @@ void collect(int pid, const char *path, int error, void *context) {
   Profile one = profile::read_raw(bytes, path);
   one.pid = pid;
   profile::symbolize(&one);
-  if (collected.processes++ == 0) collected.profile = one;
-  else profile::add(&collected.profile, one);
+  if (collected.processes++ == 0)
+    collected.profile = one;
+  else
+    profile::add(&collected.profile, one);
 }
 
 Profile take_profile(const Request &request) {
@@ -132,8 +139,10 @@ int profile_command(const Arguments &arguments) {
   Profile taken = is_file ? read_any(request.target) : take_profile(request);
   if (!request.base.empty()) profile::subtract(&taken, base);
   if (!request.output.empty()) write_output(request.output, taken);
-  if (request.as_json) fmt::print("{}", profile::to_json(taken, request.top));
-  else if (request.wants_table) fmt::print("{}", profile::to_table(taken, request.top));
+  if (request.as_json)
+    fmt::print("{}", profile::to_json(taken, request.top));
+  else if (request.wants_table)
+    fmt::print("{}", profile::to_table(taken, request.top));
   return kOk;
 }
 

@@ -24,8 +24,7 @@ namespace {
 
 constexpr int kInterpreterDepth = 5;  // as many as the kernel follows
 
-[[noreturn]] void refuse(const std::string &path, const char *id, const std::string &reason,
-                         const char *advice) {
+[[noreturn]] void refuse(const std::string &path, const char *id, const std::string &reason, const char *advice) {
   std::string what = fmt::format("'{}' cannot run under membudget: {}", printable(path), reason);
   throw Unpreloadable{{kUsage, what + "; " + advice}, id, what, advice};
 }
@@ -44,8 +43,7 @@ Presence presence_of(const std::string &path) {
   if (was_forbidden && std::filesystem::is_directory(command, error))
     throw Failure{kNotExecutable, fmt::format("'{}' is a directory, not a command", printable(command))};
   if (was_forbidden)
-    throw Failure{kNotExecutable,
-                  fmt::format("'{}' may not be executed: permission denied", printable(command))};
+    throw Failure{kNotExecutable, fmt::format("'{}' may not be executed: permission denied", printable(command))};
   const char *where = command.find('/') == std::string::npos ? "no such command in PATH" : "no such file";
   throw Failure{kNotFound, fmt::format("'{}': {}", printable(command), where)};
 }
@@ -64,8 +62,7 @@ void check_privileges(const std::string &path) {
   if ((about.st_mode & S_ISUID) != 0 && about.st_uid != geteuid())
     refuse(path, "set-uid", fmt::format("it is set-uid, {}", kWhy), kAdvice);
   bool sets_group = (about.st_mode & S_ISGID) != 0 && (about.st_mode & S_IXGRP) != 0;
-  if (sets_group && about.st_gid != getegid())
-    refuse(path, "set-gid", fmt::format("it is set-gid, {}", kWhy), kAdvice);
+  if (sets_group && about.st_gid != getegid()) refuse(path, "set-gid", fmt::format("it is set-gid, {}", kWhy), kAdvice);
   if (getuid() != 0 && getxattr(path.c_str(), "security.capability", nullptr, 0) > 0)
     refuse(path, "file-capabilities", fmt::format("it has file capabilities, {}", kWhy), kAdvice);
 }
@@ -83,8 +80,7 @@ void check_elf(const std::string &path, const ElfFile &elf) {
   std::string name = std::filesystem::path(path).filename();
   bool is_loader = name.starts_with("ld-linux") || name.starts_with("ld.so") || name.starts_with("ld64.so");
   if (elf.interpreter.empty() && !is_loader)
-    refuse(path, "static", "it is statically linked, so no library can be preloaded",
-           "build it with dynamic linking");
+    refuse(path, "static", "it is statically linked, so no library can be preloaded", "build it with dynamic linking");
   if (elf.interpreter.find("/ld-musl-") != std::string::npos)
     refuse(path, "musl", "it is linked with musl, and libmembudget.so is for the GNU C library",
            "build it with the GNU C library");
@@ -106,8 +102,7 @@ std::string find_program(const std::string &command, const Environment &environm
     std::string folder = path.substr(start, end - start);
     std::string candidate = folder.empty() ? command : folder + "/" + command;
     Presence presence = presence_of(candidate);
-    if (presence == Presence::runnable)
-      return candidate.find('/') == std::string::npos ? "./" + candidate : candidate;
+    if (presence == Presence::runnable) return candidate.find('/') == std::string::npos ? "./" + candidate : candidate;
     was_forbidden |= presence == Presence::forbidden;
     start = end + 1;
   }

@@ -13,9 +13,7 @@ void put(Json *to, const char *key, const std::optional<Value> &value) {
 void put_identity(const Report &report, Json *to) {
   const Snapshot &s = report.counters;
   (*to)["name"] = s.name;
-  const Snapshot *single = !report.is_group             ? &s
-                           : report.members.size() == 1 ? &report.members[0].counters
-                                                        : nullptr;
+  const Snapshot *single = !report.is_group ? &s : report.members.size() == 1 ? &report.members[0].counters : nullptr;
   if (single) {
     (*to)["pid"] = single->pid;
     (*to)["command"] = single->command;

@@ -43,42 +43,45 @@ void add_allocator(const Report &report, Notes *notes) {
   if (!is_large(kept, *report.anonymous_bytes())) return;
   std::string others = own_allocators(map);
   if (others.empty())
-    notes->push_back(fmt::format("About {} is held by the allocator ({}) but not handed out: free blocks, room "
-                                 "between blocks, its own tables. `membudget trim {}` hands back what it can.",
-                                 human_bytes(kept), printable(report.counters.allocator), target_of(report)));
+    notes->push_back(
+        fmt::format("About {} is held by the allocator ({}) but not handed out: free blocks, room "
+                    "between blocks, its own tables. `membudget trim {}` hands back what it can.",
+                    human_bytes(kept), printable(report.counters.allocator), target_of(report)));
   else
-    notes->push_back(fmt::format("About {} is held by allocators and not counted: free blocks of {}, or the "
-                                 "blocks of {}, which does not go through malloc.",
-                                 human_bytes(kept), printable(report.counters.allocator), others));
+    notes->push_back(
+        fmt::format("About {} is held by allocators and not counted: free blocks of {}, or the "
+                    "blocks of {}, which does not go through malloc.",
+                    human_bytes(kept), printable(report.counters.allocator), others));
 }
 
 void add_runtime(const Report &report, Notes *notes) {
   const MemoryMap &map = *report.map;
   if (is_large(map.runtime_bytes, *report.anonymous_bytes()))
-    notes->push_back(fmt::format("{} did not come through malloc: {}. The budget does not see it; give the "
-                                 "runtime a limit of its own, and the budget the rest.",
-                                 human_bytes(map.runtime_bytes), map.runtime));
+    notes->push_back(
+        fmt::format("{} did not come through malloc: {}. The budget does not see it; give the "
+                    "runtime a limit of its own, and the budget the rest.",
+                    human_bytes(map.runtime_bytes), map.runtime));
   if (is_large(map.stack_bytes, *report.anonymous_bytes()))
     notes->push_back(fmt::format("{} is the stacks of {} threads.", human_bytes(map.stack_bytes),
                                  report.stat ? human_count(report.stat->threads) : "its"));
   if (is_large(map.file_bytes, *report.anonymous_bytes()))
-    notes->push_back(fmt::format("{} is pages of programs and libraries that were written to.",
-                                 human_bytes(map.file_bytes)));
+    notes->push_back(
+        fmt::format("{} is pages of programs and libraries that were written to.", human_bytes(map.file_bytes)));
 }
 
 void add_mapped(const Report &report, Notes *notes) {
   const Snapshot &s = report.counters;
   if (report.map && report.map->has_python && is_large(s.mapped_bytes, s.counted_bytes))
-    notes->push_back(fmt::format("The {} mapped are CPython's arenas for the most part, counted whole. With "
-                                 "MEMBUDGET_PYTHONMALLOC=malloc each small object is counted by itself.",
-                                 human_bytes(s.mapped_bytes)));
+    notes->push_back(
+        fmt::format("The {} mapped are CPython's arenas for the most part, counted whole. With "
+                    "MEMBUDGET_PYTHONMALLOC=malloc each small object is counted by itself.",
+                    human_bytes(s.mapped_bytes)));
 }
 
 void add_absent(const Report &report, Notes *notes) {
   int64_t swap = report.memory->swap_bytes;
   int64_t untouched = report.counters.counted_bytes - *report.anonymous_bytes() - swap;
-  if (is_large(swap, *report.anonymous_bytes()))
-    notes->push_back(fmt::format("{} is swapped out.", human_bytes(swap)));
+  if (is_large(swap, *report.anonymous_bytes())) notes->push_back(fmt::format("{} is swapped out.", human_bytes(swap)));
   if (is_large(untouched, report.counters.counted_bytes))
     notes->push_back(fmt::format("{} of what is counted has not been touched yet: it takes no memory until it is.",
                                  human_bytes(untouched)));
@@ -89,8 +92,9 @@ void add_held(const Report &report, Notes *notes) {
   int64_t anonymous = *report.anonymous_bytes();
   bool is_counted = static_cast<double>(report.counters.counted_bytes) >= 0.9 * static_cast<double>(anonymous);
   if (notes->empty() && anonymous >= kLeastBytes && is_counted)
-    notes->push_back("The program holds what the kernel sees: nothing worth mentioning is kept by the allocator "
-                     "or waits to be taken. If it grows on and on, the program leaks, or caches.");
+    notes->push_back(
+        "The program holds what the kernel sees: nothing worth mentioning is kept by the allocator "
+        "or waits to be taken. If it grows on and on, the program leaks, or caches.");
 }
 
 }  // namespace

@@ -25,32 +25,29 @@ std::string percent(int64_t part, int64_t whole) {
 std::string title(const Report &report) {
   const Snapshot &s = report.counters;
   if (report.is_group)
-    return heading(fmt::format("Group {}: {} process{}", printable(s.name), s.processes,
-                               s.processes == 1 ? "" : "es")) +
+    return heading(
+               fmt::format("Group {}: {} process{}", printable(s.name), s.processes, s.processes == 1 ? "" : "es")) +
            "\n";
   return fmt::format("{}\nprocess {} of group {}\n", heading(printable(s.command)), s.pid, printable(s.name));
 }
 
 std::string budget_part(const Report &report) {
   const Snapshot &s = report.counters;
-  std::string marks = s.limit_bytes > 0 ? fmt::format("low from {}, medium from {}; falls {} below its mark",
-                                                      human_bytes(s.low_bytes), human_bytes(s.medium_bytes),
-                                                      human_bytes(s.release_bytes))
-                                        : "it is only counted";
+  std::string marks =
+      s.limit_bytes > 0 ? fmt::format("low from {}, medium from {}; falls {} below its mark", human_bytes(s.low_bytes),
+                                      human_bytes(s.medium_bytes), human_bytes(s.release_bytes))
+                        : "it is only counted";
   std::string text = section(report.is_group || s.processes <= 1 ? "Budget" : "Budget (the group's)");
   text += in_level_colour(s.level, row("level", level_name(s.level), fmt::format("{}", s.level)));
   text += row("limit", limit_text(s.limit_bytes), marks);
-  text += row("hard limit", limit_text(s.hard_limit_bytes),
-              s.hard_limit_bytes > 0 ? "allocations past it fail" : "");
+  text += row("hard limit", limit_text(s.hard_limit_bytes), s.hard_limit_bytes > 0 ? "allocations past it fail" : "");
   text += row("crossings", human_count(s.crossings),
               s.last_crossing_ns == 0 ? ""
                                       : fmt::format("last {} at {} counted", iso_time(s.last_crossing_ns),
                                                     human_bytes(s.last_crossing_counted_bytes)));
   if (auto footprint = report.footprint_bytes())
-    text +=
-        row("footprint", human_bytes(*footprint), "counted bytes plus what the kernel charges beyond them");
-  if (s.reserve_bytes > 0)
-    text += row("reserve", human_bytes(s.reserve_bytes), "what a flush was seen to need");
+    text += row("footprint", human_bytes(*footprint), "counted bytes plus what the kernel charges beyond them");
+  if (s.reserve_bytes > 0) text += row("reserve", human_bytes(s.reserve_bytes), "what a flush was seen to need");
   return text;
 }
 
@@ -58,20 +55,17 @@ std::string counted_part(const Report &report) {
   const Snapshot &s = report.counters;
   std::string text = section(fmt::format("Counted exactly, by {}", printable(s.allocator)));
   text += row("live", human_bytes(s.live_bytes), "handed out by the allocator and not yet freed");
-  text +=
-      row("mapped", human_bytes(s.mapped_bytes), "mapped by the program itself (CPython's arenas, for one)");
+  text += row("mapped", human_bytes(s.mapped_bytes), "mapped by the program itself (CPython's arenas, for one)");
   text += row("counted", human_bytes(s.counted_bytes),
               s.limit_bytes > 0 ? fmt::format("live + mapped; the group's are {} of the limit",
                                               percent(s.group_counted_bytes, s.limit_bytes))
                                 : "live + mapped");
-  std::string error =
-      s.peak_error_bytes > 0 ? fmt::format("or up to {} more", human_bytes(s.peak_error_bytes)) : "";
+  std::string error = s.peak_error_bytes > 0 ? fmt::format("or up to {} more", human_bytes(s.peak_error_bytes)) : "";
   text += row("peak counted", human_bytes(s.peak_counted_bytes), error);
   text += row("peak live", human_bytes(s.peak_live_bytes), error);
   text += row("allocations", human_count(s.allocations), fmt::format("{} frees", human_count(s.frees)));
   if (s.inherited_live_bytes > 0)
-    text +=
-        row("inherited", human_bytes(s.inherited_live_bytes), "of the live bytes, from the parent at fork");
+    text += row("inherited", human_bytes(s.inherited_live_bytes), "of the live bytes, from the parent at fork");
   return text;
 }
 
@@ -98,24 +92,24 @@ std::string map_rows(const Report &report) {
 std::string kernel_part(const Report &report) {
   std::string text = section("Seen by the kernel");
   if (!report.memory)
-    text += "  Its memory cannot be read: /proc/PID/smaps_rollup of another user's process takes root\n"
-            "  (CAP_SYS_PTRACE)\n";
+    text +=
+        "  Its memory cannot be read: /proc/PID/smaps_rollup of another user's process takes root\n"
+        "  (CAP_SYS_PTRACE)\n";
   if (const auto &m = report.memory) {
     text += row("RSS", human_bytes(m->rss_bytes), "resident, shared pages counted whole");
     text += row("PSS", human_bytes(m->pss_bytes), "resident, shared pages divided among their users");
     text += row("USS", human_bytes(m->uss_bytes), "resident and not shared");
     text += row("anonymous", human_bytes(m->anonymous_bytes), "heap, stacks and private maps");
-    text +=
-        row("lazy free", human_bytes(m->lazy_free_bytes), "of it, given back but not yet taken (MADV_FREE)");
+    text += row("lazy free", human_bytes(m->lazy_free_bytes), "of it, given back but not yet taken (MADV_FREE)");
     text += row("swap", human_bytes(m->swap_bytes));
-    text +=
-        row("uncounted", human_bytes(*report.uncounted_bytes()), uncounted_note(*report.uncounted_bytes()));
+    text += row("uncounted", human_bytes(*report.uncounted_bytes()), uncounted_note(*report.uncounted_bytes()));
     if (report.map) text += map_rows(report);
   }
   if (auto copied = report.target_copied_bytes(); copied && *copied > 0)
     text += row("copied", human_bytes(*copied), "inherited memory that a child wrote to, so that it has its own");
   if (auto ratio = report.fragmentation_ratio())
-    text += row("fragmentation", fmt::format("{:.2f}", *ratio), report.map ? "the heap's resident bytes over counted ones" : "anonymous less lazy free, over counted");
+    text += row("fragmentation", fmt::format("{:.2f}", *ratio),
+                report.map ? "the heap's resident bytes over counted ones" : "anonymous less lazy free, over counted");
   if (const auto &stat = report.stat) {
     text += row("minor faults", human_count(stat->minor_faults));
     text += row("major faults", human_count(stat->major_faults));
@@ -139,10 +133,14 @@ std::vector<std::string> member_cells(const Member &member) {
     return member.memory ? human_bytes((*member.memory).*part) : std::string("?");
   };
   auto copied = member.copied_bytes();
-  return {"  " + std::to_string(s.pid),      human_bytes(s.live_bytes),
-          human_bytes(s.mapped_bytes),       human_bytes(s.inherited_live_bytes),
-          kernel(&ProcessMemory::rss_bytes), kernel(&ProcessMemory::pss_bytes),
-          kernel(&ProcessMemory::uss_bytes), copied ? human_bytes(*copied) : std::string("?"),
+  return {"  " + std::to_string(s.pid),
+          human_bytes(s.live_bytes),
+          human_bytes(s.mapped_bytes),
+          human_bytes(s.inherited_live_bytes),
+          kernel(&ProcessMemory::rss_bytes),
+          kernel(&ProcessMemory::pss_bytes),
+          kernel(&ProcessMemory::uss_bytes),
+          copied ? human_bytes(*copied) : std::string("?"),
           printable(s.command)};
 }
 
@@ -161,8 +159,9 @@ std::string left_out_note(uint64_t processes) {
 std::string group_part(const Report &report) {
   const Snapshot &s = report.counters;
   if (!report.is_group && report.members.size() <= 1) return "";
-  std::string text = section(fmt::format("Processes of the group {}: {} live, {} counted{}", printable(s.name),
-                                         human_bytes(s.group_live_bytes), human_bytes(s.group_counted_bytes), copied_note(report)));
+  std::string text =
+      section(fmt::format("Processes of the group {}: {} live, {} counted{}", printable(s.name),
+                          human_bytes(s.group_live_bytes), human_bytes(s.group_counted_bytes), copied_note(report)));
   std::vector<std::vector<std::string>> rows = {
       {"  PID", "LIVE", "MAPPED", "INHERITED", "RSS", "PSS", "USS", "COPIED", "COMMAND"}};
   for (const Member &member : report.members) rows.push_back(member_cells(member));
@@ -171,8 +170,7 @@ std::string group_part(const Report &report) {
 
 std::string errors_part(const Report &report) {
   std::string text;
-  for (const std::string &line : lines_of(report.counters.config_errors))
-    text += "  " + printable(line) + "\n";
+  for (const std::string &line : lines_of(report.counters.config_errors)) text += "  " + printable(line) + "\n";
   return text.empty() ? "" : section("Settings that were not taken") + text;
 }
 
@@ -185,9 +183,8 @@ std::string notes_part(const Report &report) {
 }  // namespace
 
 std::string report_text(const Report &report) {
-  return title(report) + errors_part(report) + budget_part(report) + counted_part(report) +
-         kernel_part(report) + cgroup_part(report) + notes_part(report) +
-         group_part(report);
+  return title(report) + errors_part(report) + budget_part(report) + counted_part(report) + kernel_part(report) +
+         cgroup_part(report) + notes_part(report) + group_part(report);
 }
 
 }  // namespace membudget::cli

@@ -27,10 +27,8 @@ struct Setting {
 };
 
 constexpr Setting kSettings[] = {
-    {"--limit", "MEMBUDGET_LIMIT", "SIZE", "The budget: a size, or a share of the memory cgroup like 80%",
-     true},
-    {"--allocator", "MEMBUDGET_ALLOCATOR", "NAME",
-     "ptmalloc, jemalloc, mimalloc, tcmalloc, or a library's path"},
+    {"--limit", "MEMBUDGET_LIMIT", "SIZE", "The budget: a size, or a share of the memory cgroup like 80%", true},
+    {"--allocator", "MEMBUDGET_ALLOCATOR", "NAME", "ptmalloc, jemalloc, mimalloc, tcmalloc, or a library's path"},
     {"--hard-limit", "MEMBUDGET_HARD_LIMIT", "SIZE", "Where allocations begin to fail", true},
     {"--name", "MEMBUDGET_NAME", "NAME", "The group's name (default: the command's pid)"},
     {"--measure", "MEMBUDGET_MEASURE", "WHAT", "What is held against the limit: counted or footprint", true},
@@ -48,7 +46,7 @@ constexpr Setting kSettings[] = {
 struct Request {
   std::vector<std::string> values = std::vector<std::string>(std::size(kSettings));
   std::vector<std::string> variables;  // NAME=VALUE
-  std::string profile;  // mean bytes between sampled stacks; empty: as the environment says
+  std::string profile;                 // mean bytes between sampled stacks; empty: as the environment says
   bool with_summary = false;
   bool sets_limits = false;
   Arguments command;
@@ -85,8 +83,7 @@ Request parse_request(const Arguments &arguments) {
 // A command started from within a group, without a name for its own, gets a budget of its own.
 void leave_own_group(Environment *environment) {
   Snapshot own{};
-  if (membudget_snapshot(membudget_self(), &own, sizeof own) == 0 &&
-      environment->get("MEMBUDGET_NAME") == own.name)
+  if (membudget_snapshot(membudget_self(), &own, sizeof own) == 0 && environment->get("MEMBUDGET_NAME") == own.name)
     environment->unset("MEMBUDGET_NAME");
 }
 
@@ -118,13 +115,10 @@ std::string value_or(const Environment &environment, const char *variable, const
 // Limits belong to the group: one that runs already keeps its own.
 void warn_of_running_group(const Request &request, const std::string &directory, const std::string &name) {
   membudget_t *group = nullptr;
-  if (!request.sets_limits || name.empty() || membudget_open_at(directory.c_str(), name.c_str(), &group) != 0)
-    return;
+  if (!request.sets_limits || name.empty() || membudget_open_at(directory.c_str(), name.c_str(), &group) != 0) return;
   membudget_close(group);
-  fmt::print(
-      stderr,
-      "membudget: group '{0}' runs already and keeps its limits; change them with `membudget set {0}`\n",
-      name);
+  fmt::print(stderr, "membudget: group '{0}' runs already and keeps its limits; change them with `membudget set {0}`\n",
+             name);
 }
 
 // In the process that becomes the command.

@@ -25,19 +25,18 @@ int64_t whole_of(const Snapshot &snapshot) {
 }  // namespace
 
 int set_command(const Arguments &arguments) {
-  Options app(
-      "set", "Change the limits of a running process's group. Marks given in percent move along.",
-      "Exit status: 0, or 3 where there is no such target.\n"
-      "A percentage is a share of the limit of the target's memory cgroup, or of the machine's memory.\n\n"
-      "  membudget set my-service --limit 1.5G\n"
-      "  membudget set 4711 --limit none --hard-limit 2G");
+  Options app("set", "Change the limits of a running process's group. Marks given in percent move along.",
+              "Exit status: 0, or 3 where there is no such target.\n"
+              "A percentage is a share of the limit of the target's memory cgroup, or of the machine's memory.\n\n"
+              "  membudget set my-service --limit 1.5G\n"
+              "  membudget set 4711 --limit none --hard-limit 2G");
   std::string target;
-  Change changes[] = {{"--limit", "", membudget_set_limit}, {"--hard-limit", "", membudget_set_hard_limit},
+  Change changes[] = {{"--limit", "", membudget_set_limit},
+                      {"--hard-limit", "", membudget_set_hard_limit},
                       {"--profile", "", membudget_set_profile}};
   app.add_target(&target);
   app.add_option("--limit", changes[0].text, "The new limit, or none")->type_name("SIZE");
-  app.add_option("--hard-limit", changes[1].text, "Where allocations begin to fail, or none")
-      ->type_name("SIZE");
+  app.add_option("--hard-limit", changes[1].text, "Where allocations begin to fail, or none")->type_name("SIZE");
   app.add_option("--profile", changes[2].text, "Take stacks of blocks so far apart, like 512K, or none")
       ->type_name("SIZE");
   app.add_directory();

@@ -26,10 +26,10 @@ std::string exact(int64_t bytes) {
 
 std::string counted_text(const Snapshot &s) {
   std::string text = row("peak live bytes", exact(s.peak_live_bytes));
-  std::string share = s.limit_bytes > 0 ? fmt::format("{:.1f} % of the limit",
-                                                      100.0 * static_cast<double>(s.peak_counted_bytes) /
-                                                          static_cast<double>(s.limit_bytes))
-                                        : "";
+  std::string share = s.limit_bytes > 0
+                          ? fmt::format("{:.1f} % of the limit", 100.0 * static_cast<double>(s.peak_counted_bytes) /
+                                                                     static_cast<double>(s.limit_bytes))
+                          : "";
   text += row("peak counted bytes", exact(s.peak_counted_bytes), share);
   text += row("limit", s.limit_bytes > 0 ? exact(s.limit_bytes) : "none");
   return text + row("crossings", human_count(s.crossings));
@@ -59,8 +59,7 @@ bool SummaryKeeper::was_made_since_start() const {
   std::string path = fmt::format("{}/" MEMBUDGET_FILE_PREFIX "{}", directory_, name_);
   if (stat(path.c_str(), &about) != 0) return false;
   const timespec &changed = about.st_ctim;
-  return changed.tv_sec != started_.tv_sec ? changed.tv_sec > started_.tv_sec
-                                           : changed.tv_nsec >= started_.tv_nsec;
+  return changed.tv_sec != started_.tv_sec ? changed.tv_sec > started_.tv_sec : changed.tv_nsec >= started_.tv_nsec;
 }
 
 // Whether the target can be opened, so lives.
@@ -73,8 +72,7 @@ bool SummaryKeeper::is_alive(const std::string &target) const {
 
 void SummaryKeeper::look(pid_t child, bool ended) {
   char events[4096];
-  while (changes_fd_ >= 0 && read(changes_fd_, events, sizeof events) > 0) {
-  }
+  while (changes_fd_ >= 0 && read(changes_fd_, events, sizeof events) > 0) {}
   if (budget_) return;
   if (name_.empty()) name_ = std::to_string(child);
   // A block that is older counts only once the command is in its group.
@@ -98,9 +96,9 @@ std::string SummaryKeeper::text(const Outcome &outcome, const std::vector<std::s
     text += counted_text(*snapshot);
   else
     text += row("counted", "not known: the command ended at once, or its budget is not in " + directory_);
-  text += row("page faults",
-              fmt::format("{} minor, {} major", human_count(static_cast<uint64_t>(outcome.usage.ru_minflt)),
-                          human_count(static_cast<uint64_t>(outcome.usage.ru_majflt))));
+  text +=
+      row("page faults", fmt::format("{} minor, {} major", human_count(static_cast<uint64_t>(outcome.usage.ru_minflt)),
+                                     human_count(static_cast<uint64_t>(outcome.usage.ru_majflt))));
   text += row("peak RSS", exact(outcome.usage.ru_maxrss * 1024));
   text += row("time", fmt::format("{:.2f} s, {:.2f} s user, {:.2f} s system", outcome.wall_s,
                                   seconds(outcome.usage.ru_utime), seconds(outcome.usage.ru_stime)));

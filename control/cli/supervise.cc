@@ -82,8 +82,7 @@ void watch_child(pid_t child, int signals_fd, int watched_fd, const std::functio
 Outcome reap(pid_t child, Clock::time_point start) {
   Outcome outcome;
   int status = 0;
-  while (wait4(child, &status, 0, &outcome.usage) < 0 && errno == EINTR) {
-  }
+  while (wait4(child, &status, 0, &outcome.usage) < 0 && errno == EINTR) {}
   outcome.wall_s = std::chrono::duration<double>(Clock::now() - start).count();
   outcome.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
   outcome.exit_status = outcome.signal != 0 ? 128 + outcome.signal : WEXITSTATUS(status);
@@ -101,8 +100,7 @@ void execute_with_shell(const std::string &path, const std::vector<std::string> 
 
 }  // namespace
 
-void execute(const std::string &path, const std::vector<std::string> &command,
-             const Environment &environment) {
+void execute(const std::string &path, const std::vector<std::string> &command, const Environment &environment) {
   std::vector<char *> arguments;
   for (const std::string &argument : command) arguments.push_back(const_cast<char *>(argument.c_str()));
   arguments.push_back(nullptr);
@@ -113,8 +111,8 @@ void execute(const std::string &path, const std::vector<std::string> &command,
                 fmt::format("'{}' cannot be executed: {}", printable(path), strerror(error))};
 }
 
-Outcome supervise(const std::function<void()> &start, int watched_fd,
-                  const std::function<void(pid_t, bool)> &look, int64_t longest_pause_ms) {
+Outcome supervise(const std::function<void()> &start, int watched_fd, const std::function<void(pid_t, bool)> &look,
+                  int64_t longest_pause_ms) {
   sigset_t signals = watched_signals(), before;
   sigprocmask(SIG_BLOCK, &signals, &before);
   int signals_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -13,8 +13,7 @@
 namespace membudget::cli {
 
 // Executes the program in place of this one. Returns only by throwing a Failure.
-[[noreturn]] void execute(const std::string &path, const std::vector<std::string> &command,
-                          const Environment &);
+[[noreturn]] void execute(const std::string &path, const std::vector<std::string> &command, const Environment &);
 
 struct Outcome {
   int exit_status = 0;  // as a shell has it: 128 + signal for a death by signal

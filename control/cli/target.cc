@@ -25,11 +25,11 @@ std::string absence(const std::string &target) {
                          : "";
   if (name.empty())
     return fmt::format(
-        "no process or group '{}' runs under membudget (looked in {}); `membudget ls` lists those that do",
-        target, directory());
+        "no process or group '{}' runs under membudget (looked in {}); `membudget ls` lists those that do", target,
+        directory());
   return fmt::format(
-      "process {} ({}) does not run under membudget (looked in {}); start it with `membudget run -- CMD`",
-      target, printable(name), directory());
+      "process {} ({}) does not run under membudget (looked in {}); start it with `membudget run -- CMD`", target,
+      printable(name), directory());
 }
 
 int64_t share(const membudget_amount &amount, int64_t whole_bytes) {
@@ -47,24 +47,18 @@ int collect(const Snapshot *process, void *context) {
 void fail_for(int error, const std::string &target) {
   std::string shown = printable(target);
   switch (-error) {
-    case ENOENT:
-      throw Failure{kNoTarget, absence(shown)};
-    case ESRCH:
-      throw Failure{kNoTarget, fmt::format("'{}' has ended", shown)};
+    case ENOENT: throw Failure{kNoTarget, absence(shown)};
+    case ESRCH: throw Failure{kNoTarget, fmt::format("'{}' has ended", shown)};
     case EACCES:
-      throw Failure{kNoTarget,
-                    fmt::format("'{}' belongs to another user; run this as that user or as root", shown)};
+      throw Failure{kNoTarget, fmt::format("'{}' belongs to another user; run this as that user or as root", shown)};
     case EPROTO:
-      throw Failure{kNoTarget,
-                    fmt::format("the block of '{}' in {} is damaged or of another version of membudget; "
-                                "use the membudget it was started with",
-                                shown, directory())};
+      throw Failure{kNoTarget, fmt::format("the block of '{}' in {} is damaged or of another version of membudget; "
+                                           "use the membudget it was started with",
+                                           shown, directory())};
     case EINVAL:
-      throw Failure{
-          kUsage,
-          fmt::format("'{}' is neither a pid nor a group's name (1 to 64 of A-Z a-z 0-9 . _ -)", shown)};
-    default:
-      throw Failure{kFailed, fmt::format("'{}': {}", shown, strerror(-error))};
+      throw Failure{kUsage,
+                    fmt::format("'{}' is neither a pid nor a group's name (1 to 64 of A-Z a-z 0-9 . _ -)", shown)};
+    default: throw Failure{kFailed, fmt::format("'{}': {}", shown, strerror(-error))};
   }
 }
 
@@ -97,10 +91,9 @@ int64_t parse_size(const std::string &option, const std::string &text, int64_t w
   if (text == "none") return 0;
   membudget_amount amount{};
   if (membudget_parse_amount(text.c_str(), &amount) == 0) return share(amount, whole_bytes);
-  throw Failure{
-      kUsage, fmt::format("{} {}: not a size; write bytes, a size like 512M or 1.5G, a percentage like 80%, "
-                          "or none",
-                          option, printable(text))};
+  throw Failure{kUsage, fmt::format("{} {}: not a size; write bytes, a size like 512M or 1.5G, a percentage like 80%, "
+                                    "or none",
+                                    option, printable(text))};
 }
 
 }  // namespace membudget::cli

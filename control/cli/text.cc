@@ -16,10 +16,8 @@ struct LevelName {
   const char *name;
 };
 
-constexpr LevelName kLevels[] = {{MEMBUDGET_NONE, "none"},
-                                 {MEMBUDGET_LOW, "low"},
-                                 {MEMBUDGET_MEDIUM, "medium"},
-                                 {MEMBUDGET_CRITICAL, "critical"}};
+constexpr LevelName kLevels[] = {
+    {MEMBUDGET_NONE, "none"}, {MEMBUDGET_LOW, "low"}, {MEMBUDGET_MEDIUM, "medium"}, {MEMBUDGET_CRITICAL, "critical"}};
 
 // Bytes of the colour sequence (ESC [ ... m) that the text has at a place; 0 where there is none.
 size_t colour_length(std::string_view text, size_t at) {
@@ -64,12 +62,7 @@ std::string cut(const std::string &text, size_t width) {
 // Bytes of the UTF-8 character that the text begins with; 0 when it begins with none.
 size_t character_length(std::string_view text) {
   auto first = static_cast<unsigned char>(text[0]);
-  size_t length = first < 0x80   ? 1
-                  : first < 0xc2 ? 0
-                  : first < 0xe0 ? 2
-                  : first < 0xf0 ? 3
-                  : first < 0xf5 ? 4
-                                 : 0;
+  size_t length = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
   if (length > text.size()) return 0;
   for (size_t i = 1; i < length; ++i)
     if (!is_continuation(text[i])) return 0;
@@ -115,8 +108,7 @@ std::string iso_time(uint64_t realtime_ns) {
   auto seconds = static_cast<time_t>(realtime_ns / 1'000'000'000);
   tm parts{};
   char text[32];
-  if (!gmtime_r(&seconds, &parts) || strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts) == 0)
-    return "?";
+  if (!gmtime_r(&seconds, &parts) || strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts) == 0) return "?";
   return fmt::format("{}.{:03}Z", text, realtime_ns / 1'000'000 % 1000);
 }
 
@@ -126,8 +118,7 @@ std::string printable(std::string_view text) {
     size_t length = character_length(text);
     auto first = static_cast<unsigned char>(text[0]);
     bool is_blank = first == '\t' || first == '\n';
-    bool is_control =
-        first < 0x20 || first == 0x7f || (first == 0xc2 && static_cast<unsigned char>(text[1]) < 0xa0);
+    bool is_control = first < 0x20 || first == 0x7f || (first == 0xc2 && static_cast<unsigned char>(text[1]) < 0xa0);
     if (length == 0 || is_blank || is_control)
       out.push_back(is_blank ? ' ' : '?');
     else

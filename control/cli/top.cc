@@ -48,7 +48,8 @@ struct Request {
 TopOrder parse_order(const std::string &text) {
   for (size_t i = 0; i < std::size(kTopOrders); ++i)
     if (text == kTopOrders[i]) return static_cast<TopOrder>(i);
-  throw Failure{kUsage, fmt::format("--sort {}: no column; use counted, share, live, rss, pid or name", printable(text))};
+  throw Failure{kUsage,
+                fmt::format("--sort {}: no column; use counted, share, live, rss, pid or name", printable(text))};
 }
 
 Json frame_json(const TopModel &model, const TopView &view) {
@@ -193,16 +194,26 @@ class Keyboard {
   void command(int key, size_t rows) {
     auto page = static_cast<int64_t>(top_list_height(*view_));
     switch (key) {
-      case 'q': case KEY_F(10): is_done_ = true; break;
-      case 'h': case '?': case KEY_F(1): shows_help_ = true; break;
-      case '/': case '\\': case KEY_F(3): case KEY_F(4):
+      case 'q':
+      case KEY_F(10): is_done_ = true; break;
+      case 'h':
+      case '?':
+      case KEY_F(1): shows_help_ = true; break;
+      case '/':
+      case '\\':
+      case KEY_F(3):
+      case KEY_F(4):
         is_typing_ = true;
         view_->prompt = "Filter: " + view_->filter;
         break;
       case 27: view_->filter.clear(); break;
-      case 't': case KEY_F(5): view_->with_groups = !view_->with_groups; break;
-      case '>': case '.': case KEY_F(6): turn_order(+1); break;
-      case '<': case ',': turn_order(-1); break;
+      case 't':
+      case KEY_F(5): view_->with_groups = !view_->with_groups; break;
+      case '>':
+      case '.':
+      case KEY_F(6): turn_order(+1); break;
+      case '<':
+      case ',': turn_order(-1); break;
       case 'M': sort_by(TopOrder::rss); break;
       case 'P': sort_by(TopOrder::share); break;
       case 'N': sort_by(TopOrder::pid); break;
@@ -250,7 +261,8 @@ int run_live(const Request &request) {
   while (!keyboard.is_done()) {
     if (Clock::now() >= next) {
       if (!view.is_paused) model.look();
-      next = Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(request.interval_s));
+      next =
+          Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(request.interval_s));
     }
     view.width = static_cast<size_t>(std::max(COLS, 1));
     view.height = static_cast<size_t>(std::max(LINES, 2));
@@ -273,11 +285,13 @@ int run_live(const Request &request) {
 }  // namespace
 
 int top_command(const Arguments &arguments) {
-  std::string footer = std::string(kKeys) + "\nWhere standard output is no terminal it prints one frame, as with --once.";
+  std::string footer =
+      std::string(kKeys) + "\nWhere standard output is no terminal it prints one frame, as with --once.";
   Options app("top", "Show processes and groups, live, with bars against their limits.", footer);
   Request request;
   app.add_seconds("--interval", &request.interval_s, 0.1, "Time between two looks (default: 1)");
-  app.add_option("--sort", request.order, "By counted, share, live, rss, pid or name (default: counted)")->type_name("COLUMN");
+  app.add_option("--sort", request.order, "By counted, share, live, rss, pid or name (default: counted)")
+      ->type_name("COLUMN");
   app.add_flag("--once", request.is_once, "Print one frame as plain text");
   app.add_flag("--json", request.as_json, "Print one frame as a JSON array of processes");
   app.add_directory();

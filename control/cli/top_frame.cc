@@ -14,9 +14,7 @@ namespace {
 
 constexpr size_t kHistory = 8, kBar = 8, kHeadLines = 3, kFootLines = 1;
 
-std::string key_of(const Snapshot &s, bool is_group) {
-  return is_group ? s.name : fmt::format("{}/{}", s.name, s.pid);
-}
+std::string key_of(const Snapshot &s, bool is_group) { return is_group ? s.name : fmt::format("{}/{}", s.name, s.pid); }
 
 // Of the group's limit: the level belongs to the group.
 double share_of(const TopRow &row) {
@@ -55,7 +53,8 @@ TopRow sum_up(const std::vector<TopRow> &members) {
   sum.counters.pid = members[0].counters.pid;
   sum.rss_bytes = 0;
   for (const TopRow &member : members) {
-    if (sum.rss_bytes) sum.rss_bytes = member.rss_bytes ? std::optional(*sum.rss_bytes + *member.rss_bytes) : std::nullopt;
+    if (sum.rss_bytes)
+      sum.rss_bytes = member.rss_bytes ? std::optional(*sum.rss_bytes + *member.rss_bytes) : std::nullopt;
     sum.counters.pid = std::min(sum.counters.pid, member.counters.pid);
   }
   return sum;
@@ -133,15 +132,15 @@ Line title(const TopModel &model) {
 }
 
 Line state(const TopView &view) {
-  std::string text = fmt::format("sorted by {}{}", kTopOrders[static_cast<size_t>(view.order)],
-                                 view.is_inverted ? ", inverted" : "");
+  std::string text =
+      fmt::format("sorted by {}{}", kTopOrders[static_cast<size_t>(view.order)], view.is_inverted ? ", inverted" : "");
   if (!view.filter.empty()) text += "  filter: " + view.filter;
   return {{Segment::plain, text}, {Segment::bold, view.is_paused ? "  PAUSED" : ""}};
 }
 
 Line columns_line(size_t width) {
-  return {{Segment::selected, fit(fmt::format("{:>7} {:<10} {:<8} {:<{}} {:>5} {:>8} {:>8} {:<8} {}", "PID", "NAME", "LEVEL", "LIMIT",
-                                              kBar + 2, "%", "COUNTED", "RSS", "HISTORY", "COMMAND"),
+  return {{Segment::selected, fit(fmt::format("{:>7} {:<10} {:<8} {:<{}} {:>5} {:>8} {:>8} {:<8} {}", "PID", "NAME",
+                                              "LEVEL", "LIMIT", kBar + 2, "%", "COUNTED", "RSS", "HISTORY", "COMMAND"),
                                   width)}};
 }
 
@@ -204,7 +203,8 @@ const History &TopModel::history_of(const TopRow &row) const {
   return found == histories_.end() ? kNone : found->second;
 }
 
-std::vector<TopRow> TopModel::rows(TopOrder order, bool is_inverted, bool with_groups, const std::string &filter) const {
+std::vector<TopRow> TopModel::rows(TopOrder order, bool is_inverted, bool with_groups,
+                                   const std::string &filter) const {
   std::map<std::string, std::vector<TopRow>> groups;
   std::vector<TopRow> tops, result;
   for (const Snapshot &s : processes_) {
@@ -234,14 +234,15 @@ std::vector<Line> top_frame(const TopModel &model, const TopView &view) {
   size_t end = view.height == 0 ? rows.size() : std::min(rows.size(), view.first + top_list_height(view));
   for (size_t i = view.first; i < end; ++i) lines.push_back(row_line(rows[i], model, view, i == view.selected));
   if (rows.empty())
-    lines.push_back({{Segment::plain, view.filter.empty() ? "Nothing runs under membudget: start something with `membudget run`"
-                                                          : "Nothing matches the filter"}});
+    lines.push_back(
+        {{Segment::plain, view.filter.empty() ? "Nothing runs under membudget: start something with `membudget run`"
+                                              : "Nothing matches the filter"}});
   if (view.height > 0) {
     while (lines.size() + kFootLines < view.height) lines.push_back({});
     lines.resize(std::min(lines.size(), view.height - 1));
-    lines.push_back({{Segment::bold, view.prompt.empty()
-                                         ? "F1 Help  F4 Filter  F5 Groups  F6 Sort  I Invert  Z Pause  F10 Quit"
-                                         : view.prompt}});
+    lines.push_back(
+        {{Segment::bold,
+          view.prompt.empty() ? "F1 Help  F4 Filter  F5 Groups  F6 Sort  I Invert  Z Pause  F10 Quit" : view.prompt}});
   }
   for (Line &line : lines) line = clipped(line, view.width);
   return lines;

@@ -56,9 +56,9 @@ struct TopView {
   bool is_inverted = false, with_groups = true, is_paused = false;
   bool has_unicode = true;
   std::string filter;
-  std::string prompt;    // instead of the keys' names; empty for those
-  size_t selected = 0;   // row; out of range: none
-  size_t first = 0;      // row at the top of the list
+  std::string prompt;   // instead of the keys' names; empty for those
+  size_t selected = 0;  // row; out of range: none
+  size_t first = 0;     // row at the top of the list
 };
 
 // The lines of a frame, each of at most `width` columns, at most `height` of them. 0: as many as there are.

@@ -33,21 +33,20 @@ int wait_command(const Arguments &arguments) {
   std::string target, level_text = "critical";
   double timeout_s = -1;
   app.add_target(&target);
-  app.add_option("--level", level_text,
-                 "none, low, medium or critical (or 0, 50, 100, 255); default: critical")
+  app.add_option("--level", level_text, "none, low, medium or critical (or 0, 50, 100, 255); default: critical")
       ->type_name("LEVEL");
   app.add_seconds("--timeout", &timeout_s, 0, "Give up after so long (default: never)");
   app.add_directory();
   app.read(arguments);
   uint32_t level = 0;
   if (!parse_level(level_text, &level))
-    throw Failure{kUsage, fmt::format("--level {}: no level; use none, low, medium or critical",
-                                      printable(level_text))};
+    throw Failure{kUsage,
+                  fmt::format("--level {}: no level; use none, low, medium or critical", printable(level_text))};
   Budget budget = open_target(target);
   int result = wait_for(budget.get(), level, timeout_s);
   if (result == -ETIMEDOUT)
-    throw Failure{kTimeOut, fmt::format("'{}' did not reach level {} within {} s", target, level_name(level),
-                                        timeout_s)};
+    throw Failure{kTimeOut,
+                  fmt::format("'{}' did not reach level {} within {} s", target, level_name(level), timeout_s)};
   if (result != 0) fail_for(result, target);
   return kOk;
 }

@@ -44,14 +44,13 @@ void print_json_line(const Snapshot &s) {
 }
 
 void print_text_line(const Snapshot &s) {
-  std::string share = s.limit_bytes > 0
-                          ? fmt::format("{:.1f}%", 100.0 * static_cast<double>(s.group_counted_bytes) /
-                                                       static_cast<double>(s.limit_bytes))
-                          : "-";
+  std::string share = s.limit_bytes > 0 ? fmt::format("{:.1f}%", 100.0 * static_cast<double>(s.group_counted_bytes) /
+                                                                     static_cast<double>(s.limit_bytes))
+                                        : "-";
   auto rss = resident_bytes(s);
-  fmt::print("{}  {}  live {:>10}  counted {:>10}  {:>6} of {:>10}  RSS {:>10}  crossings {}\n",
-             iso_time(now_ns()), in_level_colour(s.level, fmt::format("{:<8}", level_name(s.level))), human_bytes(s.live_bytes), human_bytes(s.counted_bytes),
-             share, s.limit_bytes > 0 ? human_bytes(s.limit_bytes) : "no limit",
+  fmt::print("{}  {}  live {:>10}  counted {:>10}  {:>6} of {:>10}  RSS {:>10}  crossings {}\n", iso_time(now_ns()),
+             in_level_colour(s.level, fmt::format("{:<8}", level_name(s.level))), human_bytes(s.live_bytes),
+             human_bytes(s.counted_bytes), share, s.limit_bytes > 0 ? human_bytes(s.limit_bytes) : "no limit",
              rss ? human_bytes(*rss) : "?", s.crossings);
 }
 
@@ -75,8 +74,7 @@ int watch_command(const Arguments &arguments) {
     if (membudget_snapshot(budget.get(), &snapshot, sizeof snapshot) != 0) return kOk;
     as_json ? print_json_line(snapshot) : print_text_line(snapshot);
     if (std::fflush(stdout) != 0) return kFailed;
-    while ((result = membudget_wait_end(budget.get(), static_cast<int64_t>(interval_s * 1000))) == -EINTR) {
-    }
+    while ((result = membudget_wait_end(budget.get(), static_cast<int64_t>(interval_s * 1000))) == -EINTR) {}
   }
   return kOk;
 }

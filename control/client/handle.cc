@@ -69,8 +69,7 @@ void preload_leave() {
 
 bool slot_is_own(const Process *p) {
   const Process *own = preload_process();
-  return own && p->pid == own->pid && p->start_time == own->start_time &&
-         p->pid_namespace == own->pid_namespace;
+  return own && p->pid == own->pid && p->start_time == own->start_time && p->pid_namespace == own->pid_namespace;
 }
 
 View view_of(const membudget_t *budget) {
@@ -124,9 +123,7 @@ bool target_is_alive(const membudget_t *budget) {
 
 using namespace membudget::client;
 
-membudget_t *membudget_self(void) {
-  return preload_is_there() && self_handle.level_word ? &self_handle : nullptr;
-}
+membudget_t *membudget_self(void) { return preload_is_there() && self_handle.level_word ? &self_handle : nullptr; }
 
 void membudget_close(membudget_t *budget) {
   if (!budget || handle_of(budget)->is_self) return;

@@ -17,9 +17,9 @@ namespace membudget::client {
 
 // What a handle stands for. A process is known by pid and start time: its slot may get another user.
 struct Handle : ::membudget_handle {
-  Block block;                 // unused for self: see view()
+  Block block;                               // unused for self: see view()
   const uint32_t *own_level_word = nullptr;  // what level_word points to; the preloaded library's for self
-  Process *process = nullptr;  // NULL: the whole group
+  Process *process = nullptr;                // NULL: the whole group
   int32_t pid = 0;
   uint64_t start_time = 0;
   bool is_self = false;

@@ -152,10 +152,8 @@ void membudget_remove_ended(const char *directory, const char *name) {
   if (membudget::block_path(block_directory(directory), name, path, sizeof path)) remove_own(path);
 }
 
-int membudget_for_each(const char *directory, int (*each)(const struct membudget_snapshot *, void *),
-                       void *context) {
+int membudget_for_each(const char *directory, int (*each)(const struct membudget_snapshot *, void *), void *context) {
   if (!each) return -EINVAL;
   membudget::ErrnoGuard guard;
-  return for_each_block(block_directory(directory),
-                        [&](const char *path) { return visit_block(path, each, context); });
+  return for_each_block(block_directory(directory), [&](const char *path) { return visit_block(path, each, context); });
 }

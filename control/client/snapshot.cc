@@ -39,9 +39,7 @@ void add_calls(const Process *p, uint64_t *allocations, uint64_t *frees) {
   *frees += freed;
 }
 
-int64_t own_live_bytes(const Process *p) {
-  return larger(0, process_live_bytes(p) - load(p->inherited_live_bytes));
-}
+int64_t own_live_bytes(const Process *p) { return larger(0, process_live_bytes(p) - load(p->inherited_live_bytes)); }
 
 int64_t own_mapped_bytes(const Process *p) {
   return larger(0, process_mapped_bytes(p) - load(p->inherited_mapped_bytes));
@@ -171,7 +169,6 @@ int membudget_snapshot(const membudget_t *budget, struct membudget_snapshot *out
   else if (view.block.header)
     snapshot_group(view.block, &snapshot);
   memcpy(out, &snapshot, size < sizeof snapshot ? size : sizeof snapshot);
-  if (size > sizeof snapshot)
-    memset(reinterpret_cast<char *>(out) + sizeof snapshot, 0, size - sizeof snapshot);
+  if (size > sizeof snapshot) memset(reinterpret_cast<char *>(out) + sizeof snapshot, 0, size - sizeof snapshot);
   return view.block.header ? 0 : -ESRCH;
 }

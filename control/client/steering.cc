@@ -160,7 +160,8 @@ int membudget_profile_each(membudget_t *budget, int64_t timeout_ms,
     }
     if (error == 0) error = -__atomic_load_n(&p->profile_error, __ATOMIC_RELAXED);
     char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/profile-%d-%u" MEMBUDGET_PROFILE_SUFFIX, block_directory(nullptr), p->pid, asked[i].request);
+    snprintf(path, sizeof path, "%s/profile-%d-%u" MEMBUDGET_PROFILE_SUFFIX, block_directory(nullptr), p->pid,
+             asked[i].request);
     tell(p->pid, path, error, context);
   }
   return any ? 0 : -ESRCH;

@@ -93,8 +93,7 @@ bool await_change(const Vigil &vigil, bool *ended) {
 void *keep_vigil(void *argument) {
   auto *vigil = static_cast<Vigil *>(argument);
   bool ended = false;
-  while (!ended && await_change(*vigil, &ended)) {
-  }
+  while (!ended && await_change(*vigil, &ended)) {}
   if (ended) {
     __atomic_store_n(&vigil->ended, 1u, __ATOMIC_RELEASE);
     syscall(SYS_futex, &vigil->ended, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
@@ -137,8 +136,7 @@ int sleep_on_both(const uint32_t *level_word, uint32_t seen, const uint32_t *end
       {0, reinterpret_cast<uint64_t>(ended), kFutex32 | FUTEX_PRIVATE_FLAG, 0},
   };
   timespec until = timespec_of(deadline);
-  long result =
-      syscall(kSysFutexWaitv, waiters, 2, 0, deadline == kNever ? nullptr : &until, CLOCK_MONOTONIC);
+  long result = syscall(kSysFutexWaitv, waiters, 2, 0, deadline == kNever ? nullptr : &until, CLOCK_MONOTONIC);
   return result >= 0 || errno == EAGAIN ? 0 : -errno;
 }
 
@@ -151,8 +149,7 @@ int sleep_on_level(const uint32_t *level_word, uint32_t seen, int64_t deadline, 
   return error == -EAGAIN || (sliced && error == -ETIMEDOUT) ? 0 : error;
 }
 
-int sleep_once(const Vigil &vigil, const uint32_t *level_word, uint32_t seen, int64_t deadline,
-               bool is_self) {
+int sleep_once(const Vigil &vigil, const uint32_t *level_word, uint32_t seen, int64_t deadline, bool is_self) {
   if (vigil.has_helper) {
     int error = sleep_on_both(level_word, seen, &vigil.ended, deadline);
     if (error != -ENOSYS && error != -EPERM) return error;

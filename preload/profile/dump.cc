@@ -50,8 +50,10 @@ class Output {
   void flush() {
     for (size_t done = 0; done < used_ && error_ == 0;) {
       ssize_t written = write(fd_, buffer_ + done, used_ - done);
-      if (written >= 0) done += static_cast<size_t>(written);
-      else if (errno != EINTR) error_ = -errno;
+      if (written >= 0)
+        done += static_cast<size_t>(written);
+      else if (errno != EINTR)
+        error_ = -errno;
     }
     used_ = 0;
   }

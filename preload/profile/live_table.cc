@@ -16,15 +16,15 @@ constexpr uint8_t kMany = 255;
 
 void filter_add(uintptr_t address) {
   uint8_t *place = filter_place(address), seen = __atomic_load_n(place, __ATOMIC_RELAXED);
-  while (seen != kMany && !__atomic_compare_exchange_n(place, &seen, static_cast<uint8_t>(seen + 1), true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-  }
+  while (seen != kMany && !__atomic_compare_exchange_n(place, &seen, static_cast<uint8_t>(seen + 1), true,
+                                                       __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {}
 }
 
 void filter_remove(uintptr_t address) {
   uint8_t *place = filter_place(address), seen = __atomic_load_n(place, __ATOMIC_RELAXED);
   while (seen != kMany && seen != 0 &&
-         !__atomic_compare_exchange_n(place, &seen, static_cast<uint8_t>(seen - 1), true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-  }
+         !__atomic_compare_exchange_n(place, &seen, static_cast<uint8_t>(seen - 1), true, __ATOMIC_RELAXED,
+                                      __ATOMIC_RELAXED)) {}
 }
 
 // The two groups that an address may be in.
@@ -42,7 +42,8 @@ size_t seize(uintptr_t address, uintptr_t from) {
     for (size_t i = first; i < first + LiveTable::kGroup; ++i) {
       uintptr_t expected = from;
       if (__atomic_load_n(&live_table->keys[i], __ATOMIC_RELAXED) == from &&
-          __atomic_compare_exchange_n(&live_table->keys[i], &expected, LiveTable::kBusy, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+          __atomic_compare_exchange_n(&live_table->keys[i], &expected, LiveTable::kBusy, false, __ATOMIC_ACQ_REL,
+                                      __ATOMIC_RELAXED))
         return i;
     }
   }

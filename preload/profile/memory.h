@@ -7,7 +7,8 @@ namespace membudget::profile {
 
 // Zeroed memory, for ever; NULL where the kernel has no addresses for it.
 inline void *reserve(size_t bytes) {
-  void *memory = system_mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void *memory =
+      system_mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   return memory == MAP_FAILED ? nullptr : memory;
 }
 

@@ -28,7 +28,8 @@ void answer_request(Process *p) {
   uint32_t request = __atomic_load_n(&p->profile_request, __ATOMIC_ACQUIRE);
   if (request == __atomic_load_n(&p->profile_done, __ATOMIC_RELAXED)) return;
   char path[PATH_MAX];
-  snprintf(path, sizeof path, "%s/profile-%d-%u" MEMBUDGET_PROFILE_SUFFIX, startup_settings().directory, p->pid, request);
+  snprintf(path, sizeof path, "%s/profile-%d-%u" MEMBUDGET_PROFILE_SUFFIX, startup_settings().directory, p->pid,
+           request);
   unlink(path);  // of another process that had this pid
   __atomic_store_n(&p->profile_error, -dump_write(path, MEMBUDGET_PROFILE_REQUEST), __ATOMIC_RELAXED);
   __atomic_store_n(&p->profile_done, request, __ATOMIC_RELEASE);
@@ -48,8 +49,10 @@ void begin_elsewhere() {
   if (__atomic_exchange_n(&is_beginning, true, __ATOMIC_ACQUIRE)) return;
   SignalsBlocked blocked;  // which the thread inherits
   pthread_t thread;
-  if (pthread_create(&thread, nullptr, begin, nullptr) == 0) pthread_detach(thread);
-  else __atomic_store_n(&is_beginning, false, __ATOMIC_RELEASE);
+  if (pthread_create(&thread, nullptr, begin, nullptr) == 0)
+    pthread_detach(thread);
+  else
+    __atomic_store_n(&is_beginning, false, __ATOMIC_RELEASE);
 }
 
 // Into a file of its own first: who reads `path` finds a whole profile, the old one or the new one.

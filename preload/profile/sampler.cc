@@ -82,7 +82,8 @@ class Inside {
 
 // Whether the last `bytes` that the thread counted go past its next sample. A thread without a shard takes none.
 bool passes_sample(int64_t counted_bytes, size_t bytes, int64_t mean) {
-  if (ledger::thread.sample_at_bytes == kNotDrawn) ledger::thread.sample_at_bytes = counted_bytes - static_cast<int64_t>(bytes) + next_distance(mean);
+  if (ledger::thread.sample_at_bytes == kNotDrawn)
+    ledger::thread.sample_at_bytes = counted_bytes - static_cast<int64_t>(bytes) + next_distance(mean);
   return counted_bytes > ledger::thread.sample_at_bytes;
 }
 

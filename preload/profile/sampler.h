@@ -17,7 +17,8 @@ namespace membudget::profile {
 
 // Whether the block that was just counted is to go to sample(). Safe anywhere, signal handlers included.
 [[nodiscard]] inline bool is_due() {
-  return __builtin_expect(__atomic_load_n(&ledger::thread.shard->allocated_bytes, __ATOMIC_RELAXED) > ledger::thread.sample_at_bytes, 0);
+  return __builtin_expect(
+      __atomic_load_n(&ledger::thread.shard->allocated_bytes, __ATOMIC_RELAXED) > ledger::thread.sample_at_bytes, 0);
 }
 
 // Takes the stack of the block that was just handed out, if it is indeed due; NULL for one that was refused. Keeps

@@ -30,7 +30,8 @@ uint64_t hash_of(const uint64_t *frames, int count) {
 }
 
 bool is_stack(const Stack &s, uint64_t hash, const uint64_t *frames, uint32_t count) {
-  return s.hash == hash && s.frames == count && memcmp(&table->frames[s.first_frame], frames, count * sizeof *frames) == 0;
+  return s.hash == hash && s.frames == count &&
+         memcmp(&table->frames[s.first_frame], frames, count * sizeof *frames) == 0;
 }
 
 // A new number for a stack, or 0. What is visible to others, and to a child, is set last.

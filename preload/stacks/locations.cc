@@ -37,7 +37,8 @@ bool is_text(uint32_t offset, uint32_t length, Text text) {
 }
 
 bool is_location(const Location &l, uint64_t hash, Text file, Text function, uint32_t line) {
-  return l.hash == hash && l.line == line && is_text(l.function, l.function_bytes, function) && is_text(l.file, l.file_bytes, file);
+  return l.hash == hash && l.line == line && is_text(l.function, l.function_bytes, function) &&
+         is_text(l.file, l.file_bytes, file);
 }
 
 uint32_t keep(Text text) {
@@ -50,7 +51,12 @@ uint32_t keep(Text text) {
 // What is visible to others, and to a child, is set last.
 uint32_t add(uint64_t hash, Text file, Text function, uint32_t line) {
   if (count == kLocations || file.length + function.length > kTextBytes - text_used) return 0;
-  Location l = {hash, line, keep(file), keep(function), static_cast<uint16_t>(file.length), static_cast<uint16_t>(function.length)};
+  Location l = {hash,
+                line,
+                keep(file),
+                keep(function),
+                static_cast<uint16_t>(file.length),
+                static_cast<uint16_t>(function.length)};
   table->locations[count] = l;
   __atomic_store_n(&count, count + 1, __ATOMIC_RELEASE);
   return count - 1;

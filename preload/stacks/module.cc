@@ -12,8 +12,10 @@ int merge(const uint64_t *machine, int machine_count, uint64_t *frames, int most
   PythonFrames python;
   int count = 0;
   for (int i = 0; i < machine_count && count < most; ++i) {
-    if (python.is_interpreter(machine[i])) count += python.take_group(frames + count, most - count);
-    else frames[count++] = machine[i];
+    if (python.is_interpreter(machine[i]))
+      count += python.take_group(frames + count, most - count);
+    else
+      frames[count++] = machine[i];
   }
   return count + python.take_rest(frames + count, most - count);
 }
@@ -29,6 +31,6 @@ void after_fork_in_child() {
 }  // namespace membudget::stacks
 
 extern "C" __attribute__((visibility("default"))) const membudget::StackModule membudget_stack_module;
-const membudget::StackModule membudget_stack_module = {
-    membudget::kStackModuleVersion, membudget::stacks::capture, membudget::stacks::for_each_location,
-    membudget::stacks::after_fork_in_child};
+const membudget::StackModule membudget_stack_module = {membudget::kStackModuleVersion, membudget::stacks::capture,
+                                                       membudget::stacks::for_each_location,
+                                                       membudget::stacks::after_fork_in_child};

@@ -75,7 +75,8 @@ constexpr size_t kStackBytes = 128 << 10;
 Place places[kPlaces];
 
 char *new_stack() {
-  void *memory = system_mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void *memory =
+      system_mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) return nullptr;
   syscall(SYS_mprotect, memory, size_t{4096}, PROT_NONE);
   return static_cast<char *>(memory);

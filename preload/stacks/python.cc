@@ -54,7 +54,8 @@ void look_for_interpreter() {
 
 // Where in its code a frame is, in bytes; negative before its first instruction.
 long offset_of(const PythonLayout &l, const char *frame, const char *code) {
-  if (l.frame_instruction_unit) return static_cast<long>(read<int32_t>(frame, l.frame_instruction)) * l.frame_instruction_unit;
+  if (l.frame_instruction_unit)
+    return static_cast<long>(read<int32_t>(frame, l.frame_instruction)) * l.frame_instruction_unit;
   return read<const char *>(frame, l.frame_instruction) - (code + l.code_instructions);
 }
 

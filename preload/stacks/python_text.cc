@@ -33,8 +33,10 @@ Text python_text(const PythonLayout &layout, const char *object, char *buffer) {
   int kind = state >> 2 & 7;
   bool is_compact = state & 1u << 5, is_ascii = state & 1u << 6;
   if (!is_compact || length < 0) return kUnknown;
-  if (is_ascii) return {object + layout.ascii_text, static_cast<uint32_t>(length < kMostTextBytes ? length : kMostTextBytes)};
-  const char *data = object + layout.utf8 + 8 + (layout.ascii_text == 48 ? 8 : 0);  // up to 3.11 wstr_length lies between
+  if (is_ascii)
+    return {object + layout.ascii_text, static_cast<uint32_t>(length < kMostTextBytes ? length : kMostTextBytes)};
+  const char *data =
+      object + layout.utf8 + 8 + (layout.ascii_text == 48 ? 8 : 0);  // up to 3.11 wstr_length lies between
   char *end = buffer;
   for (int64_t i = 0; i < length && end - buffer < kMostTextBytes - 4; ++i) end = encode(character(data, kind, i), end);
   return {buffer, static_cast<uint32_t>(end - buffer)};

@@ -25,7 +25,8 @@ Tables tables_of(const dl_phdr_info &object) {
   t.base = object.dlpi_addr;
   for (int i = 0; i < object.dlpi_phnum; ++i) {
     if (object.dlpi_phdr[i].p_type != PT_DYNAMIC) continue;
-    for (auto *d = reinterpret_cast<const ElfW(Dyn) *>(t.base + object.dlpi_phdr[i].p_vaddr); d->d_tag != DT_NULL; ++d) {
+    for (auto *d = reinterpret_cast<const ElfW(Dyn) *>(t.base + object.dlpi_phdr[i].p_vaddr); d->d_tag != DT_NULL;
+         ++d) {
       if (d->d_tag == DT_SYMTAB) t.symbols = at<ElfW(Sym)>(t.base, d->d_un.d_ptr);
       if (d->d_tag == DT_STRTAB) t.strings = at<char>(t.base, d->d_un.d_ptr);
       if (d->d_tag == DT_GNU_HASH) t.hash = at<uint32_t>(t.base, d->d_un.d_ptr);
@@ -80,10 +81,12 @@ bool find_symbols(Symbol *symbols, int count) {
 
 uint64_t loads_so_far() {
   uint64_t loads = 0;
-  dl_iterate_phdr([](dl_phdr_info *object, size_t, void *out) {
-    *static_cast<uint64_t *>(out) = object->dlpi_adds;
-    return 1;
-  }, &loads);
+  dl_iterate_phdr(
+      [](dl_phdr_info *object, size_t, void *out) {
+        *static_cast<uint64_t *>(out) = object->dlpi_adds;
+        return 1;
+      },
+      &loads);
   return loads;
 }
 

@@ -170,6 +170,5 @@ int main(int argc, char **argv) {
   std::sort(rounds_ns.begin(), rounds_ns.end());
   int cores = std::max(1u, std::thread::hardware_concurrency());
   double operations_per_core = double{1} * work->operations * threads / std::min(threads, cores);
-  printf("%.3f %.3f\n", rounds_ns[rounds_ns.size() / 2] / operations_per_core,
-         rounds_ns[0] / operations_per_core);
+  printf("%.3f %.3f\n", rounds_ns[rounds_ns.size() / 2] / operations_per_core, rounds_ns[0] / operations_per_core);
 }

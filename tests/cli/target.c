@@ -112,28 +112,17 @@ static long fork_sleeper(bool writes) {
 
 static long obey(const char *line) {
   switch (line[0]) {
-    case 'a':
-      return allocate(atol(line + 1));
-    case 'f':
-      return free_last();
-    case 'h':
-      return free_others();
-    case 'l':
-      return map_lazily(atol(line + 1));
-    case 'r':
-      return map_unreserved(atol(line + 1));
-    case 's':
-      return start_thread(atol(line + 1));
-    case 'm':
-      return map(atol(line + 1));
-    case 'k':
-      return fork_sleeper(false);
-    case 'w':
-      return fork_sleeper(true);
-    case 'q':
-      exit(7);
-    default:
-      return -1;
+    case 'a': return allocate(atol(line + 1));
+    case 'f': return free_last();
+    case 'h': return free_others();
+    case 'l': return map_lazily(atol(line + 1));
+    case 'r': return map_unreserved(atol(line + 1));
+    case 's': return start_thread(atol(line + 1));
+    case 'm': return map(atol(line + 1));
+    case 'k': return fork_sleeper(false);
+    case 'w': return fork_sleeper(true);
+    case 'q': exit(7);
+    default: return -1;
   }
 }
 

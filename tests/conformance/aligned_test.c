@@ -15,8 +15,7 @@ enum { FILLED = 80000 };
 static void every_alignment_with_every_kind_of_size(aligned_function allocate) {
   for (size_t alignment = 1; alignment <= 32 * MIB; alignment *= 2) {
     const size_t sizes[] = {
-        0,    1,    7, 17, 100, alignment - 1, alignment, alignment + 1, alignment / 2 + 3, alignment * 2 + 5,
-        5000, 70001};
+        0, 1, 7, 17, 100, alignment - 1, alignment, alignment + 1, alignment / 2 + 3, alignment * 2 + 5, 5000, 70001};
     void *blocks[sizeof sizes / sizeof *sizes];
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
       blocks[i] = allocate(alignment, sizes[i]);

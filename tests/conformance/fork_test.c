@@ -87,8 +87,7 @@ int main(void) {
   fork_once();
   fork_twice();
   pthread_t threads[THREADS];
-  for (uintptr_t i = 0; i < THREADS; i++)
-    REQUIRE(pthread_create(&threads[i], NULL, churn, (void *)(i + 1)) == 0);
+  for (uintptr_t i = 0; i < THREADS; i++) REQUIRE(pthread_create(&threads[i], NULL, churn, (void *)(i + 1)) == 0);
   for (int i = 0; i < FORKS; i++) fork_once();
   __atomic_store_n(&stopping, 1, __ATOMIC_RELAXED);
   for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);

@@ -24,8 +24,7 @@ static void null_is_nothing(void) {
 /* With the size that was asked for, which is not the usable size. */
 static void frees_blocks_of_every_size(void) {
   for (size_t size = 0; size < 2 * MIB; size += size / 16 + 1) {
-    void *of_malloc = malloc(size), *of_calloc = calloc(1, size),
-         *of_realloc = realloc(malloc(size / 2), size + 1);
+    void *of_malloc = malloc(size), *of_calloc = calloc(1, size), *of_realloc = realloc(malloc(size / 2), size + 1);
     REQUIRE(of_malloc != NULL && of_calloc != NULL && of_realloc != NULL);
     errno = EXDEV;
     free_sized_found(of_malloc, size);

@@ -29,10 +29,10 @@ static void *by_posix_memalign(size_t size) {
   return posix_memalign(&block, 128, size) == 0 ? block : NULL;
 }
 
-static const allocate_function family[] = {
-    by_malloc,          by_calloc,       by_calloc_of_many, by_realloc,  by_realloc_of_less,
-    by_realloc_of_more, by_reallocarray, by_aligned_alloc,  by_memalign, by_valloc,
-    by_pvalloc,         by_strndup,      by_posix_memalign};
+static const allocate_function family[] = {by_malloc,          by_calloc,          by_calloc_of_many, by_realloc,
+                                           by_realloc_of_less, by_realloc_of_more, by_reallocarray,   by_aligned_alloc,
+                                           by_memalign,        by_valloc,          by_pvalloc,        by_strndup,
+                                           by_posix_memalign};
 enum { FAMILY = sizeof family / sizeof *family };
 
 static void null_is_nothing(void) {

@@ -18,8 +18,7 @@ static int64_t live_bytes(void) {
 static void take(const char *of, void *block, int64_t before) {
   REQUIRE(block != NULL);
   const int64_t grown = live_bytes() - before;
-  if (library_process())
-    CHECK_CONTEXT(grown >= (int64_t)malloc_usable_size(block), "%s: %lld", of, (long long)grown);
+  if (library_process()) CHECK_CONTEXT(grown >= (int64_t)malloc_usable_size(block), "%s: %lld", of, (long long)grown);
   const unsigned char first = *(unsigned char *)block;
   block = realloc(block, 100000);
   REQUIRE(block != NULL);

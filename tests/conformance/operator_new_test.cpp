@@ -15,8 +15,7 @@ namespace {
 
 // What lies in blocks now, where that can be told: by the library, else by glibc.
 int64_t live_bytes() {
-  if (const membudget_process *process = library_process())
-    return counters_read(library_block(), process).live_bytes;
+  if (const membudget_process *process = library_process()) return counters_read(library_block(), process).live_bytes;
   const struct mallinfo2 info = mallinfo2();
   return static_cast<int64_t>(info.uordblks + info.hblkhd);
 }
@@ -44,8 +43,7 @@ void every_form() {
     counted_and_given_back(
         size, [](size_t n) { return ::operator new(n); }, [](void *p, size_t) { ::operator delete(p); });
     counted_and_given_back(
-        size, [](size_t n) { return ::operator new[](n); },
-        [](void *p, size_t n) { ::operator delete[](p, n); });
+        size, [](size_t n) { return ::operator new[](n); }, [](void *p, size_t n) { ::operator delete[](p, n); });
     counted_and_given_back(
         size, [](size_t n) { return ::operator new(n, std::nothrow); },
         [](void *p, size_t n) { ::operator delete(p, n); });
@@ -80,9 +78,7 @@ void failures() {
   bool thrown = false;
   try {
     ::operator delete(::operator new(impossible));
-  } catch (const std::bad_alloc &) {
-    thrown = true;
-  }
+  } catch (const std::bad_alloc &) { thrown = true; }
   CHECK(thrown);
   std::set_new_handler([] {
     handler_called = true;

@@ -19,29 +19,14 @@ static int64_t allocate_all(void) {
   for (int i = 0; i < BLOCKS; i++) {
     const size_t size = sizes[i / 8 % 4];
     switch (i % 8) {
-      case 0:
-        blocks[i] = malloc(size);
-        break;
-      case 1:
-        blocks[i] = calloc(size, 1);
-        break;
-      case 2:
-        blocks[i] = realloc(malloc(100), size);
-        break;
-      case 3:
-        blocks[i] = reallocarray(NULL, size, 1);
-        break;
-      case 4:
-        blocks[i] = aligned_alloc(64, size);
-        break;
-      case 5:
-        blocks[i] = memalign(256, size);
-        break;
-      case 6:
-        blocks[i] = i % 16 < 8 ? valloc(size) : pvalloc(size);
-        break;
-      default:
-        REQUIRE(posix_memalign(&blocks[i], 32, size) == 0);
+      case 0: blocks[i] = malloc(size); break;
+      case 1: blocks[i] = calloc(size, 1); break;
+      case 2: blocks[i] = realloc(malloc(100), size); break;
+      case 3: blocks[i] = reallocarray(NULL, size, 1); break;
+      case 4: blocks[i] = aligned_alloc(64, size); break;
+      case 5: blocks[i] = memalign(256, size); break;
+      case 6: blocks[i] = i % 16 < 8 ? valloc(size) : pvalloc(size); break;
+      default: REQUIRE(posix_memalign(&blocks[i], 32, size) == 0);
     }
     REQUIRE(blocks[i] != NULL);
     usable += (int64_t)malloc_usable_size(blocks[i]);
@@ -141,7 +126,6 @@ int main(void) {
   if (library_is("mimalloc")) CHECK(mimalloc_owns_all());
   free_all();
   if (library_is_glibc()) CHECK(bytes_of_glibc() - glibc_before < usable / 20);
-  if (library_is("tcmalloc") || library_is("jemalloc"))
-    CHECK(bytes_of_chosen() - chosen_before < usable / 20);
+  if (library_is("tcmalloc") || library_is("jemalloc")) CHECK(bytes_of_chosen() - chosen_before < usable / 20);
   return check_finish();
 }

@@ -38,8 +38,7 @@ static void bad_alignments_are_einval(void) {
 }
 
 static void too_large_is_enomem(void) {
-  const size_t sizes[] = {(size_t)PTRDIFF_MAX, (size_t)PTRDIFF_MAX + 1, SIZE_MAX - 4096, SIZE_MAX - 63,
-                          SIZE_MAX};
+  const size_t sizes[] = {(size_t)PTRDIFF_MAX, (size_t)PTRDIFF_MAX + 1, SIZE_MAX - 4096, SIZE_MAX - 63, SIZE_MAX};
   void *const mark = &every_alignment;
   for (size_t alignment = sizeof(void *); alignment <= MIB; alignment *= 2) {
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {

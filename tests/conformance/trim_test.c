@@ -46,8 +46,8 @@ static void free_memory_goes_back(void) {
   CHECK(trimmed == 0 || trimmed == 1);
   if (can_be_asked()) {
     CHECK(full > empty + BLOCKS / 10 * 9 * SIZE);
-    CHECK_CONTEXT(after < empty + (full - empty) * 6 / 10,
-                  "resident: %zu empty, %zu full, %zu drained, %zu trimmed", empty, full, drained, after);
+    CHECK_CONTEXT(after < empty + (full - empty) * 6 / 10, "resident: %zu empty, %zu full, %zu drained, %zu trimmed",
+                  empty, full, drained, after);
   }
   if (after + 8 * MIB < drained) CHECK_EQ(trimmed, 1);
   check_kept();

@@ -12,22 +12,14 @@ enum { KINDS = 8 };
 static void *allocate(unsigned kind, size_t size) {
   void *block = NULL;
   switch (kind) {
-    case 0:
-      return malloc(size);
-    case 1:
-      return calloc(size, 1);
-    case 2:
-      return realloc(malloc(1), size + (size == 0));
-    case 3:
-      return aligned_alloc(64, size);
-    case 4:
-      return memalign(1024, size);
-    case 5:
-      return posix_memalign(&block, 32, size) == 0 ? block : NULL;
-    case 6:
-      return valloc(size);
-    default:
-      return pvalloc(size);
+    case 0: return malloc(size);
+    case 1: return calloc(size, 1);
+    case 2: return realloc(malloc(1), size + (size == 0));
+    case 3: return aligned_alloc(64, size);
+    case 4: return memalign(1024, size);
+    case 5: return posix_memalign(&block, 32, size) == 0 ? block : NULL;
+    case 6: return valloc(size);
+    default: return pvalloc(size);
   }
 }
 

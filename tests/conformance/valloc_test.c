@@ -38,9 +38,8 @@ static void pvalloc_rounds_up_to_whole_pages(void) {
 }
 
 static void too_large_is_enomem(void) {
-  const size_t sizes[] = {(size_t)PTRDIFF_MAX, (size_t)PTRDIFF_MAX + 1,
-                          SIZE_MAX - PAGE,     SIZE_MAX - PAGE + 1,
-                          SIZE_MAX - 1,        SIZE_MAX};
+  const size_t sizes[] = {
+      (size_t)PTRDIFF_MAX, (size_t)PTRDIFF_MAX + 1, SIZE_MAX - PAGE, SIZE_MAX - PAGE + 1, SIZE_MAX - 1, SIZE_MAX};
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
     errno = 0;
     CHECK(valloc(opaque_size(sizes[i])) == NULL);

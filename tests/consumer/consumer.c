@@ -25,8 +25,7 @@ static void check_amounts(void) {
   CHECK(amount.unit == MEMBUDGET_UNIT_BYTES);
   CHECK(membudget_parse_amount("95%", &amount) == 0 && amount.value == 950000);
   CHECK(amount.unit == MEMBUDGET_UNIT_MILLIONTHS);
-  CHECK(membudget_parse_amount("much", &amount) == -EINVAL &&
-        membudget_parse_amount(NULL, &amount) == -EINVAL);
+  CHECK(membudget_parse_amount("much", &amount) == -EINVAL && membudget_parse_amount(NULL, &amount) == -EINVAL);
   CHECK(membudget_parse_amount("1", NULL) == -EINVAL);
 }
 
@@ -45,18 +44,14 @@ static void check_without(void) {
 
 static void check_snapshots(membudget_t *self, membudget_t *other) {
   struct membudget_snapshot own, theirs, cut;
-  CHECK(membudget_snapshot(self, &own, sizeof own) == 0 &&
-        membudget_snapshot(other, &theirs, sizeof theirs) == 0);
+  CHECK(membudget_snapshot(self, &own, sizeof own) == 0 && membudget_snapshot(other, &theirs, sizeof theirs) == 0);
   CHECK(own.pid == theirs.pid && own.processes == 1 && strcmp(own.name, theirs.name) == 0);
   CHECK(own.live_bytes == theirs.live_bytes && own.live_bytes == membudget_live_bytes(other));
   CHECK(own.limit_bytes == 64 * MIB && own.low_bytes > 0 && own.allocations > own.frees);
-  CHECK(own.counted_bytes == own.live_bytes + own.mapped_bytes &&
-        own.counted_bytes == membudget_counted_bytes(self));
-  CHECK(own.peak_live_bytes >= own.live_bytes && strcmp(own.allocator, "ptmalloc") == 0 &&
-        !own.config_errors[0]);
+  CHECK(own.counted_bytes == own.live_bytes + own.mapped_bytes && own.counted_bytes == membudget_counted_bytes(self));
+  CHECK(own.peak_live_bytes >= own.live_bytes && strcmp(own.allocator, "ptmalloc") == 0 && !own.config_errors[0]);
   memset(&cut, 0x55, sizeof cut);
-  CHECK(membudget_snapshot(self, &cut, 8) == 0 && cut.pid == own.pid &&
-        cut.limit_bytes == 0x5555555555555555);
+  CHECK(membudget_snapshot(self, &cut, 8) == 0 && cut.pid == own.pid && cut.limit_bytes == 0x5555555555555555);
   CHECK(membudget_for_each(NULL, count_own, &own) == 42);
 }
 

@@ -27,16 +27,13 @@ template <typename Function>
 int error_of(Function &&function) {
   try {
     function();
-  } catch (const std::system_error &error) {
-    return error.code().value();
-  }
+  } catch (const std::system_error &error) { return error.code().value(); }
   return 0;
 }
 
 void check_none() {
   Budget none;
-  CHECK(!none && none.level() == Level::none && !none.crossed() && none.live_bytes() == 0 &&
-        none.limit_bytes() == 0);
+  CHECK(!none && none.level() == Level::none && !none.crossed() && none.live_bytes() == 0 && none.limit_bytes() == 0);
   CHECK(error_of([&] { none.set_limit(1); }) == EINVAL && error_of([&] { none.wait(Level::low); }) == EINVAL);
   std::error_code error;
   CHECK(!Budget::open("no-such-group", error) && error == std::errc::no_such_file_or_directory);
@@ -76,8 +73,7 @@ void check_budget(Budget self) {
   try {
     membudget::for_each([](const membudget::Snapshot &) { throw std::runtime_error("out of here"); });
     CHECK(false);
-  } catch (const std::runtime_error &) {
-  }
+  } catch (const std::runtime_error &) {}
 }
 
 }  // namespace

@@ -9,14 +9,7 @@
 #include <stdlib.h>
 #include <valgrind/callgrind.h>
 
-enum {
-  kCalls = 4000,
-  kBytes = 64,
-  kFewerBytes = 60,
-  kMoreBytes = 2000,
-  kWarmBlocks = 64,
-  kPeakBytes = 64 << 20
-};
+enum { kCalls = 4000, kBytes = 64, kFewerBytes = 60, kMoreBytes = 2000, kWarmBlocks = 64, kPeakBytes = 64 << 20 };
 
 static void *volatile block;  // volatile: no call may be optimised away
 

@@ -22,16 +22,14 @@ inline Reference reference_find() {
 }
 
 // Whether `seen` is what the reference says, to the byte and to the block.
-inline bool books_agree(const Reference &reference, const counters &seen, const char *seen_from,
-                        const char *when) {
+inline bool books_agree(const Reference &reference, const counters &seen, const char *seen_from, const char *when) {
   const int64_t bytes = reference.live_bytes(), blocks = reference.blocks();
   const int64_t seen_blocks = static_cast<int64_t>(seen.allocations - seen.frees);
-  CHECK_CONTEXT(seen.live_bytes == bytes,
-                "%s, seen from %s: live bytes are off by %lld: %lld instead of %lld", when, seen_from,
-                static_cast<long long>(seen.live_bytes - bytes), static_cast<long long>(seen.live_bytes),
+  CHECK_CONTEXT(seen.live_bytes == bytes, "%s, seen from %s: live bytes are off by %lld: %lld instead of %lld", when,
+                seen_from, static_cast<long long>(seen.live_bytes - bytes), static_cast<long long>(seen.live_bytes),
                 static_cast<long long>(bytes));
-  CHECK_CONTEXT(seen_blocks == blocks, "%s, seen from %s: allocations less frees are off by %lld", when,
-                seen_from, static_cast<long long>(seen_blocks - blocks));
+  CHECK_CONTEXT(seen_blocks == blocks, "%s, seen from %s: allocations less frees are off by %lld", when, seen_from,
+                static_cast<long long>(seen_blocks - blocks));
   return seen.live_bytes == bytes && seen_blocks == blocks;
 }
 

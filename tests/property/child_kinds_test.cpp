@@ -37,9 +37,7 @@ void churn(int times) {
   }
 }
 
-bool is_exact() {
-  return counters_read(library_block(), library_process()).live_bytes == reference.live_bytes();
-}
+bool is_exact() { return counters_read(library_block(), library_process()).live_bytes == reference.live_bytes(); }
 
 // In a child with memory of its own: 0, or what is wrong.
 int lives_by_itself() {

@@ -37,12 +37,16 @@ struct Seat {
 struct Shared {
   uint32_t rest;  // odd: everybody rests
   Seat seats[kWorkers];
-} *shared;
+} * shared;
 
 template <typename T>
-T load(const T &word) { return __atomic_load_n(&word, __ATOMIC_ACQUIRE); }
+T load(const T &word) {
+  return __atomic_load_n(&word, __ATOMIC_ACQUIRE);
+}
 template <typename T>
-void store(T &word, T value) { __atomic_store_n(&word, value, __ATOMIC_RELEASE); }
+void store(T &word, T value) {
+  __atomic_store_n(&word, value, __ATOMIC_RELEASE);
+}
 
 void sleep_us(long us) {
   const timespec pause = {0, us * 1000};
@@ -177,8 +181,8 @@ int main(int count, char **arguments) {
   const Reference reference = reference_find();
   library_check_expected();
   REQUIRE(count == 2);
-  shared = static_cast<Shared *>(
-      mmap(nullptr, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  shared =
+      static_cast<Shared *>(mmap(nullptr, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   REQUIRE(shared != MAP_FAILED);
   Blocks own(static_cast<uint64_t>(getpid()));
   Before before[kWorkers] = {};

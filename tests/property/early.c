@@ -11,23 +11,12 @@ static void *blocks[BLOCKS];
 __attribute__((constructor)) static void allocate_early(void) {
   for (size_t i = 0; i < BLOCKS; i++) {
     switch (i % 6) {
-      case 0:
-        blocks[i] = malloc(i * 11);
-        break;
-      case 1:
-        blocks[i] = calloc(i, 7);
-        break;
-      case 2:
-        blocks[i] = realloc(malloc(i), i * 5 + 1);
-        break;
-      case 3:
-        blocks[i] = memalign(64, i * 3);
-        break;
-      case 4:
-        blocks[i] = aligned_alloc(256, i);
-        break;
-      default:
-        free(malloc(i * 100));
+      case 0: blocks[i] = malloc(i * 11); break;
+      case 1: blocks[i] = calloc(i, 7); break;
+      case 2: blocks[i] = realloc(malloc(i), i * 5 + 1); break;
+      case 3: blocks[i] = memalign(64, i * 3); break;
+      case 4: blocks[i] = aligned_alloc(256, i); break;
+      default: free(malloc(i * 100));
     }
   }
 }

@@ -66,8 +66,7 @@ void *live_shortly(void *seed) {
 
 void start_short_life(uint64_t *random, bool joined) {
   pthread_t thread;
-  REQUIRE(pthread_create(&thread, nullptr, live_shortly, reinterpret_cast<void *>(random_next(random) | 1)) ==
-          0);
+  REQUIRE(pthread_create(&thread, nullptr, live_shortly, reinterpret_cast<void *>(random_next(random) | 1)) == 0);
   if (joined)
     pthread_join(thread, nullptr);
   else

@@ -58,8 +58,8 @@ static void falls_below(size_t size, int64_t less, int expected) {
   free(small);
   CHECK_EQ(counted(), after);
   set(block->limit_bytes); /* which looks again */
-  CHECK_CONTEXT(is_critical() == expected, "release mark %lld, counted %lld",
-                (long long)(block->limit_bytes - release), (long long)counted());
+  CHECK_CONTEXT(is_critical() == expected, "release mark %lld, counted %lld", (long long)(block->limit_bytes - release),
+                (long long)counted());
   free(large);
   relax();
 }

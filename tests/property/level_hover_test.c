@@ -40,8 +40,7 @@ static void watch_once(void) {
   const int64_t in_flight = (threads + 8) * LARGEST_USABLE;
   watched++;
   if ((word & 0xffu) == MEMBUDGET_CRITICAL) {
-    CHECK_CONTEXT(high >= block->limit_bytes - block->release_bytes - in_flight, "up at %lld",
-                  (long long)high);
+    CHECK_CONTEXT(high >= block->limit_bytes - block->release_bytes - in_flight, "up at %lld", (long long)high);
   } else {
     CHECK_CONTEXT(low <= block->limit_bytes + in_flight, "not up at %lld", (long long)low);
   }
@@ -86,8 +85,8 @@ static void *work(void *seed) {
 static void check_at_rest(void) {
   const int64_t counted = counters_read(block, process).counted_bytes;
   const uint32_t level = library_level(block);
-  CHECK_CONTEXT(level_model(block, counted, level) == level, "level %u at %lld, limit %lld", level,
-                (long long)counted, (long long)block->limit_bytes);
+  CHECK_CONTEXT(level_model(block, counted, level) == level, "level %u at %lld, limit %lld", level, (long long)counted,
+                (long long)block->limit_bytes);
 }
 
 int main(int count, char **arguments) {
@@ -102,8 +101,7 @@ int main(int count, char **arguments) {
   static pthread_t workers[THREADS_MAX], watcher;
   pthread_barrier_init(&rest, NULL, (unsigned)threads + 1);
   REQUIRE(pthread_create(&watcher, NULL, watch, NULL) == 0);
-  for (long i = 0; i < threads; i++)
-    REQUIRE(pthread_create(&workers[i], NULL, work, (void *)(uintptr_t)(i + 1)) == 0);
+  for (long i = 0; i < threads; i++) REQUIRE(pthread_create(&workers[i], NULL, work, (void *)(uintptr_t)(i + 1)) == 0);
   for (long round = 0; round < rounds; round++) {
     pthread_barrier_wait(&rest);
     check_at_rest();

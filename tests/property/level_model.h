@@ -15,8 +15,7 @@ static inline int64_t level_mark(const struct membudget_header *block, uint32_t 
   return level == MEMBUDGET_MEDIUM ? block->medium_bytes : block->limit_bytes;
 }
 
-static inline uint32_t level_model(const struct membudget_header *block, int64_t counted_bytes,
-                                   uint32_t before) {
+static inline uint32_t level_model(const struct membudget_header *block, int64_t counted_bytes, uint32_t before) {
   static const uint32_t levels[] = {MEMBUDGET_CRITICAL, MEMBUDGET_MEDIUM, MEMBUDGET_LOW};
   for (int i = 0; i < 3; i++) {
     const int64_t mark = level_mark(block, levels[i]);

@@ -32,7 +32,7 @@ struct Shared {
   pthread_barrier_t start, stop, go_on;
   int64_t last_usable;  // of the allocations after which a thread saw the level, in this round
   long woken;
-} *shared;
+} * shared;
 
 long rounds;
 membudget_header *block;
@@ -140,8 +140,8 @@ int main(int count, char **arguments) {
   const int processes = atoi(arguments[1]), threads = atoi(arguments[2]);
   rounds = atol(arguments[3]);
   REQUIRE(processes > 0 && threads > 0 && threads <= kThreadsMost && block->limit_bytes > 0);
-  shared = static_cast<Shared *>(
-      mmap(nullptr, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  shared =
+      static_cast<Shared *>(mmap(nullptr, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   REQUIRE(shared != MAP_FAILED);
   for (pthread_barrier_t *barrier : {&shared->start, &shared->stop, &shared->go_on})
     prepare_barrier(barrier, static_cast<unsigned>(processes * (threads + 1) + 1));

@@ -95,7 +95,7 @@ int main(int count, char **arguments) {
     }
   }
   CHECK(model.crossings > 10 && turns > 20);
-  CHECK_CONTEXT(block->peak_counted_bytes >= highest_counted - block->peak_error_bytes,
-                "peak %lld, highest %lld", (long long)block->peak_counted_bytes, (long long)highest_counted);
+  CHECK_CONTEXT(block->peak_counted_bytes >= highest_counted - block->peak_error_bytes, "peak %lld, highest %lld",
+                (long long)block->peak_counted_bytes, (long long)highest_counted);
   return check_finish();
 }

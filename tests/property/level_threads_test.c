@@ -62,10 +62,9 @@ static void check_crossing(long round, uint64_t crossings_before) {
   CHECK_EQ(block->crossings, crossings_before + 1);
   CHECK_CONTEXT(counted <= most, "round %ld: %lld counted is %lld more than %ld threads may be ahead", round,
                 (long long)counted, (long long)(counted - most), threads);
-  CHECK_CONTEXT(
-      block->last_crossing_counted_bytes >= block->limit_bytes && block->last_crossing_counted_bytes <= most,
-      "crossed at %lld, limit %lld", (long long)block->last_crossing_counted_bytes,
-      (long long)block->limit_bytes);
+  CHECK_CONTEXT(block->last_crossing_counted_bytes >= block->limit_bytes && block->last_crossing_counted_bytes <= most,
+                "crossed at %lld, limit %lld", (long long)block->last_crossing_counted_bytes,
+                (long long)block->limit_bytes);
 }
 
 int main(int count, char **arguments) {

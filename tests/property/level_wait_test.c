@@ -29,8 +29,7 @@ static double now_seconds(void) {
 static int wait_for_change(uint32_t seen) {
   const struct timespec most = {20, 0};
   while (__atomic_load_n(&block->level_word, __ATOMIC_ACQUIRE) == seen)
-    if (syscall(SYS_futex, &block->level_word, FUTEX_WAIT, seen, &most, NULL, 0) != 0 && errno == ETIMEDOUT)
-      return 0;
+    if (syscall(SYS_futex, &block->level_word, FUTEX_WAIT, seen, &most, NULL, 0) != 0 && errno == ETIMEDOUT) return 0;
   return 1;
 }
 

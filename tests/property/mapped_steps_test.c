@@ -28,9 +28,7 @@ static int64_t model_bytes(void) {
   return pages * PAGE;
 }
 
-static int64_t mapped_bytes(void) {
-  return __atomic_load_n(&library_process()->mapped_bytes, __ATOMIC_ACQUIRE);
-}
+static int64_t mapped_bytes(void) { return __atomic_load_n(&library_process()->mapped_bytes, __ATOMIC_ACQUIRE); }
 
 static void set(size_t page, size_t pages, int value) { memset(counts + page, value, pages); }
 
@@ -84,8 +82,8 @@ static void remap(uint64_t *random, size_t page, size_t pages) {
   if (kind < 0) return;
   did = moves ? "mremap, moving" : "mremap in place";
   if (!moves && page + new_pages > PAGES) return;
-  void *got = moves ? mremap(range + page * PAGE, pages * PAGE, new_pages * PAGE,
-                             MREMAP_MAYMOVE | MREMAP_FIXED, range + to * PAGE)
+  void *got = moves ? mremap(range + page * PAGE, pages * PAGE, new_pages * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
+                             range + to * PAGE)
                     : mremap(range + page * PAGE, pages * PAGE, new_pages * PAGE, 0);
   if (got == MAP_FAILED) {
     /* A move that fails may have unmapped what was there before. */
@@ -138,26 +136,17 @@ static void step(uint64_t *random) {
   switch (random_below(random, 12)) {
     case 0:
     case 1:
-    case 2:
-      unmap(random, page, pages);
-      break;
+    case 2: unmap(random, page, pages); break;
     case 3:
     case 4:
-    case 5:
-      remap(random, page, pages);
-      break;
-    case 6:
-      map_elsewhere(random);
-      break;
-    case 7:
-      failures();
-      break;
+    case 5: remap(random, page, pages); break;
+    case 6: map_elsewhere(random); break;
+    case 7: failures(); break;
     case 8:
       did = "mprotect";
       mprotect(range + page * PAGE, pages * PAGE, random_below(random, 2) ? PROT_READ : RW);
       break;
-    default:
-      map_fixed(random, page, pages);
+    default: map_fixed(random, page, pages);
   }
 }
 

@@ -17,9 +17,7 @@ static pthread_barrier_t rest;
 static long threads, rounds;
 static int64_t own_bytes; /* what all threads have mapped */
 
-static int64_t mapped_bytes(void) {
-  return __atomic_load_n(&library_process()->mapped_bytes, __ATOMIC_ACQUIRE);
-}
+static int64_t mapped_bytes(void) { return __atomic_load_n(&library_process()->mapped_bytes, __ATOMIC_ACQUIRE); }
 
 struct mapping {
   char *start;
@@ -30,8 +28,7 @@ static void count_pages(int64_t pages) { __atomic_add_fetch(&own_bytes, pages * 
 
 static void make(struct mapping *mapping, uint64_t *random) {
   mapping->pages = 2 + random_below(random, 60);
-  mapping->start =
-      mmap(NULL, mapping->pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  mapping->start = mmap(NULL, mapping->pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   REQUIRE(mapping->start != MAP_FAILED);
   mapping->start[0] = 1;
   count_pages((int64_t)mapping->pages);
@@ -111,8 +108,7 @@ int main(int count, char **arguments) {
   allocators_mappings_are_not_counted();
   pthread_t workers[THREADS_MAX];
   pthread_barrier_init(&rest, NULL, (unsigned)threads + 1);
-  for (long i = 0; i < threads; i++)
-    REQUIRE(pthread_create(&workers[i], NULL, work, (void *)(uintptr_t)(i + 1)) == 0);
+  for (long i = 0; i < threads; i++) REQUIRE(pthread_create(&workers[i], NULL, work, (void *)(uintptr_t)(i + 1)) == 0);
   CHECK_EQ(base, 0); /* neither stacks nor anything before main */
   for (long round = 0; round < rounds; round++) {
     pthread_barrier_wait(&rest);

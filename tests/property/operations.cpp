@@ -40,8 +40,7 @@ bool has_tag(const void *block) { return malloc_usable_size(const_cast<void *>(b
 void check_tag(void *block) {
   if (!has_tag(block)) return;
   const size_t usable = malloc_usable_size(block);
-  CHECK_CONTEXT(static_cast<Tag *>(block)->address == tag_of(block), "%p of %zu bytes was overwritten", block,
-                usable);
+  CHECK_CONTEXT(static_cast<Tag *>(block)->address == tag_of(block), "%p of %zu bytes was overwritten", block, usable);
   if (usable > sizeof(Tag)) CHECK(static_cast<unsigned char *>(block)[usable - 1] == 0xa5);
 }
 
@@ -72,29 +71,19 @@ Made allocate(uint64_t *random) {
   const size_t size = size_to_ask(random), alignment = random_alignment(random);
   void *block = nullptr;
   switch (random_below(random, 12)) {
-    case 0:
-      return {calloc(size, 1), size, {"calloc", size, 1}};
-    case 1:
-      return {calloc(3, size), 3 * size, {"calloc", 3, size}};
-    case 2:
-      return {realloc(nullptr, size), size, {"realloc of null", 0, size}};
-    case 3:
-      return {reallocarray(nullptr, 2, size), 2 * size, {"reallocarray of null", 2, size}};
-    case 4:
-      return {aligned_alloc(alignment, size), size, {"aligned_alloc", alignment, size}};
-    case 5:
-      return {memalign(alignment, size), size, {"memalign", alignment, size}};
+    case 0: return {calloc(size, 1), size, {"calloc", size, 1}};
+    case 1: return {calloc(3, size), 3 * size, {"calloc", 3, size}};
+    case 2: return {realloc(nullptr, size), size, {"realloc of null", 0, size}};
+    case 3: return {reallocarray(nullptr, 2, size), 2 * size, {"reallocarray of null", 2, size}};
+    case 4: return {aligned_alloc(alignment, size), size, {"aligned_alloc", alignment, size}};
+    case 5: return {memalign(alignment, size), size, {"memalign", alignment, size}};
     case 6:
       CHECK_EQ(posix_memalign(&block, alignment * sizeof(void *), size), 0);
       return {block, size, {"posix_memalign", alignment * sizeof(void *), size}};
-    case 7:
-      return {random_below(random, 2) ? valloc(size) : pvalloc(size), size, {"valloc or pvalloc", 0, size}};
-    case 8:
-      return {::operator new(size), size, {"new", 0, size}};
-    case 9:
-      return {::operator new (size, std::align_val_t{alignment}), size, {"aligned new", alignment, size}};
-    default:
-      return {malloc(size), size, {"malloc", 0, size}};
+    case 7: return {random_below(random, 2) ? valloc(size) : pvalloc(size), size, {"valloc or pvalloc", 0, size}};
+    case 8: return {::operator new(size), size, {"new", 0, size}};
+    case 9: return {::operator new (size, std::align_val_t{alignment}), size, {"aligned new", alignment, size}};
+    default: return {malloc(size), size, {"malloc", 0, size}};
   }
 }
 
@@ -147,22 +136,12 @@ Operation resize(void **block, uint64_t *random) {
 Operation without_a_block(uint64_t *random) {
   void *block = nullptr;
   switch (random_below(random, 6)) {
-    case 0:
-      return free(nullptr), Operation{"free of null", 0, 0};
-    case 1:
-      CHECK(malloc(opaque_size(SIZE_MAX)) == nullptr);
-      return {"a failing malloc", SIZE_MAX, 0};
-    case 2:
-      CHECK(calloc(opaque_size(SIZE_MAX / 2), 4) == nullptr);
-      return {"a failing calloc", 0, 0};
-    case 3:
-      CHECK_EQ(posix_memalign(&block, 3, 100), EINVAL);
-      return {"a failing posix_memalign", 3, 100};
-    case 4:
-      CHECK(memalign(64, opaque_size(SIZE_MAX - 100)) == nullptr);
-      return {"a failing memalign", 64, 0};
-    default:
-      return malloc_usable_size(nullptr), Operation{"malloc_usable_size of null", 0, 0};
+    case 0: return free(nullptr), Operation{"free of null", 0, 0};
+    case 1: CHECK(malloc(opaque_size(SIZE_MAX)) == nullptr); return {"a failing malloc", SIZE_MAX, 0};
+    case 2: CHECK(calloc(opaque_size(SIZE_MAX / 2), 4) == nullptr); return {"a failing calloc", 0, 0};
+    case 3: CHECK_EQ(posix_memalign(&block, 3, 100), EINVAL); return {"a failing posix_memalign", 3, 100};
+    case 4: CHECK(memalign(64, opaque_size(SIZE_MAX - 100)) == nullptr); return {"a failing memalign", 64, 0};
+    default: return malloc_usable_size(nullptr), Operation{"malloc_usable_size of null", 0, 0};
   }
 }
 

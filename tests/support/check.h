@@ -44,14 +44,14 @@ static inline int check_count(int good) {
 #define CHECK(good) CHECK_CONTEXT((good), "%s", "it does not hold")
 
 /* Compares two integers and shows both. */
-#define CHECK_EQ(actual, expected)                                                                    \
-  do {                                                                                                \
-    const int64_t actual_ = (int64_t)(actual), expected_ = (int64_t)(expected);                       \
-    if (check_count(actual_ == expected_)) {                                                          \
-      fprintf(stderr, "%s:%d: %s: failed: %s is %lld (%#llx), expected %s, %lld (%#llx)\n", __FILE__, \
-              __LINE__, __func__, #actual, (long long)actual_, (long long)actual_, #expected,         \
-              (long long)expected_, (long long)expected_);                                            \
-    }                                                                                                 \
+#define CHECK_EQ(actual, expected)                                                                              \
+  do {                                                                                                          \
+    const int64_t actual_ = (int64_t)(actual), expected_ = (int64_t)(expected);                                 \
+    if (check_count(actual_ == expected_)) {                                                                    \
+      fprintf(stderr, "%s:%d: %s: failed: %s is %lld (%#llx), expected %s, %lld (%#llx)\n", __FILE__, __LINE__, \
+              __func__, #actual, (long long)actual_, (long long)actual_, #expected, (long long)expected_,       \
+              (long long)expected_);                                                                            \
+    }                                                                                                           \
   } while (0)
 
 /* For what the rest of the program cannot do without. */

@@ -32,8 +32,7 @@ static inline struct membudget_process *library_process(void) {
 }
 
 static inline const struct membudget_shard *counters_shard(const struct membudget_header *block,
-                                                           const struct membudget_process *process,
-                                                           uint32_t index) {
+                                                           const struct membudget_process *process, uint32_t index) {
   return (const struct membudget_shard *)((const char *)process + block->shard_offset +
                                           (uint64_t)index * block->shard_bytes);
 }

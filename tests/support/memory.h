@@ -44,9 +44,7 @@ static inline int memory_is_zero(const void *block, size_t bytes) {
   return 1;
 }
 
-static inline int memory_is_aligned(const void *block, size_t alignment) {
-  return (uintptr_t)block % alignment == 0;
-}
+static inline int memory_is_aligned(const void *block, size_t alignment) { return (uintptr_t)block % alignment == 0; }
 
 /* Field `index` of /proc/self/statm, in bytes: 0 the address space, 1 what is resident. */
 static inline size_t memory_statm_bytes(int index) {

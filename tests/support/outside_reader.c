@@ -47,8 +47,7 @@ static void wait_for_change(const struct membudget_header *block) {
   printf("waiting\n");
   fflush(stdout);
   while (__atomic_load_n(&block->level_word, __ATOMIC_ACQUIRE) == seen) {
-    if (syscall(SYS_futex, &block->level_word, FUTEX_WAIT, seen, &most, NULL, 0) == 0 || errno == EAGAIN)
-      continue;
+    if (syscall(SYS_futex, &block->level_word, FUTEX_WAIT, seen, &most, NULL, 0) == 0 || errno == EAGAIN) continue;
     if (errno == EINTR) continue;
     printf("timeout\n");
     return;

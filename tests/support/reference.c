@@ -150,10 +150,10 @@ static void report(void) {
   char line[300];
   if (!path || !process) return;
   const struct counters seen = counters_read(library_block(), process);
-  const int length = snprintf(line, sizeof line, "%d %s %d %lld %lld %lld %lld\n", (int)getpid(),
-                              program_invocation_short_name, getpid() != started_in,
-                              (long long)reference_live_bytes(), (long long)seen.live_bytes,
-                              (long long)reference_blocks(), (long long)(seen.allocations - seen.frees));
+  const int length =
+      snprintf(line, sizeof line, "%d %s %d %lld %lld %lld %lld\n", (int)getpid(), program_invocation_short_name,
+               getpid() != started_in, (long long)reference_live_bytes(), (long long)seen.live_bytes,
+               (long long)reference_blocks(), (long long)(seen.allocations - seen.frees));
   const int file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   if (file < 0) return;
   if (write(file, line, (size_t)length) != length) abort();

@@ -24,10 +24,24 @@ TEST(Arguments, PowersOfTwo) {
 TEST(Arguments, AlignmentsAreRoundedUp) {
   const struct {
     size_t asked, rounded;
-  } kTable[] = {{0, 16},          {1, 16},     {8, 16},           {15, 16},           {16, 16},
-                {17, 32},         {24, 32},    {32, 32},          {33, 64},           {48, 64},
-                {4095, 4096},     {4096, 4096}, {4097, 8192},     {(1 << 30) + 1, size_t{1} << 31},
-                {kLargest - 1, kLargest}, {kLargest, kLargest},   {kLargest + 1, 0},  {SIZE_MAX, 0}};
+  } kTable[] = {{0, 16},
+                {1, 16},
+                {8, 16},
+                {15, 16},
+                {16, 16},
+                {17, 32},
+                {24, 32},
+                {32, 32},
+                {33, 64},
+                {48, 64},
+                {4095, 4096},
+                {4096, 4096},
+                {4097, 8192},
+                {(1 << 30) + 1, size_t{1} << 31},
+                {kLargest - 1, kLargest},
+                {kLargest, kLargest},
+                {kLargest + 1, 0},
+                {SIZE_MAX, 0}};
   for (auto [asked, rounded] : kTable) EXPECT_EQ(rounded_alignment(asked), rounded) << asked;
   for (size_t asked = 1; asked < 100'000; ++asked) {
     size_t rounded = rounded_alignment(asked);

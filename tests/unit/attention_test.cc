@@ -42,8 +42,10 @@ TEST(Attention, IsGivenByTheNextCall) {
     for (int i = 1; i <= 4; ++i) {
       ledger.process->trim_request++;
       budget_request_attention(*ledger.block, ledger.process);
-      if (i % 2) unit::allocated(1);
-      else unit::freed(1);
+      if (i % 2)
+        unit::allocated(1);
+      else
+        unit::freed(1);
       EXPECT_EQ(answered, i);
       unit::allocated(1);
       unit::freed(1);

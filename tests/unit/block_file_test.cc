@@ -17,7 +17,8 @@ using unit::Folder;
 
 TEST(BlockName, IsOfAFewCharacters) {
   for (const char *good : {"a", "Z9", "a.b_c-d", "-", "_", "0", "a..b"}) EXPECT_TRUE(name_is_valid(good)) << good;
-  for (const char *bad : {"", "a/b", "/", "a b", "a\n", "a:b", "\x80", "a%", "~"}) EXPECT_FALSE(name_is_valid(bad)) << bad;
+  for (const char *bad : {"", "a/b", "/", "a b", "a\n", "a:b", "\x80", "a%", "~"})
+    EXPECT_FALSE(name_is_valid(bad)) << bad;
   EXPECT_TRUE(name_is_valid(std::string(64, 'x').c_str()));
   EXPECT_FALSE(name_is_valid(std::string(65, 'x').c_str()));
   EXPECT_FALSE(name_is_valid(std::string(10'000, 'x').c_str()));

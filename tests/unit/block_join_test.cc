@@ -177,8 +177,10 @@ class FullFileSystem : public ::testing::Test {
       if (old_kernel) unit::madvise_hook = [](void *, size_t, int) { return EINVAL; };
       BlockMember member;
       EXPECT_EQ(block_join(folder.path(), "g", &member), expected) << pages << " pages";
-      if (expected == 0) EXPECT_EQ(member.process, nullptr) << "there is no memory for a slot";
-      else EXPECT_EQ(folder.files(), 0u);
+      if (expected == 0)
+        EXPECT_EQ(member.process, nullptr) << "there is no memory for a slot";
+      else
+        EXPECT_EQ(folder.files(), 0u);
     });
   }
 };
@@ -215,7 +217,8 @@ TEST(BlockPopulate, ZeroesAndReportsWhatIsNotThere) {
     FILE *file = fopen(path.c_str(), "w+");
     ASSERT_NE(file, nullptr);
     ASSERT_EQ(ftruncate(fileno(file), 8192), 0);
-    auto *memory = static_cast<char *>(system_mmap(nullptr, 16384, PROT_READ | PROT_WRITE, MAP_SHARED, fileno(file), 0));
+    auto *memory =
+        static_cast<char *>(system_mmap(nullptr, 16384, PROT_READ | PROT_WRITE, MAP_SHARED, fileno(file), 0));
     ASSERT_NE(memory, MAP_FAILED);
     memset(memory, 0x77, 8192);
     EXPECT_TRUE(block_populate(memory, 8192));

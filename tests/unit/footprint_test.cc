@@ -30,7 +30,10 @@ struct World {
 
 Reading read_world() {
   ++world.readings;
-  return {world.whole, std::min(world.ledger->live(), world.most_touched) + world.needed_overhead + world.kept + world.charged_to_others, world.is_of_cgroup};
+  return {
+      world.whole,
+      std::min(world.ledger->live(), world.most_touched) + world.needed_overhead + world.kept + world.charged_to_others,
+      world.is_of_cgroup};
 }
 void trim_world() {
   ++world.trims;

@@ -154,8 +154,10 @@ TEST_F(Group, RandomStepsKeepTheAllowances) {
     } else if (!owners.empty()) {
       auto [process, s] = owners[random() % owners.size()];
       int64_t room = (1 << 20) + (20 << 10) - live(), bytes = static_cast<int64_t>(random() % 30'000);
-      if (random() % 2 && bytes < room) count(*s, bytes, 0);
-      else count(*s, 0, shard_net(*s) > 0 ? std::min(bytes, shard_net(*s)) : 0);
+      if (random() % 2 && bytes < room)
+        count(*s, bytes, 0);
+      else
+        count(*s, 0, shard_net(*s) > 0 ? std::min(bytes, shard_net(*s)) : 0);
       bool met = s->allocated_bytes > s->allocated_trigger || s->freed_bytes > s->freed_trigger;
       if (met || shard_net(*s) > s->ceiling_bytes || shard_net(*s) < s->floor_bytes) {
         ASSERT_TRUE(met) << "beyond its allowance without meeting a trigger";

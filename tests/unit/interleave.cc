@@ -61,9 +61,7 @@ struct Coroutine {
   uint32_t waits_for = 0;
   bool is_done = true;
 
-  bool is_able() const {
-    return !is_done && (!waits_on || __atomic_load_n(waits_on, __ATOMIC_RELAXED) != waits_for);
-  }
+  bool is_able() const { return !is_done && (!waits_on || __atomic_load_n(waits_on, __ATOMIC_RELAXED) != waits_for); }
 };
 
 }  // namespace
@@ -180,8 +178,7 @@ bool Interleaving::run_in_order(const std::vector<std::function<void()>> &bodies
 }
 
 void Interleaving::forget_threads() {
-  for (Coroutine &coroutine : implementation_->coroutines)
-    coroutine.state = kNewThread;
+  for (Coroutine &coroutine : implementation_->coroutines) coroutine.state = kNewThread;
 }
 
 }  // namespace membudget::unit

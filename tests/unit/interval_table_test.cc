@@ -92,7 +92,7 @@ TEST(IntervalTable, Grows) {
 // Neighbours merge, so that a heap that grows page by page stays one range and needs no memory.
 TEST(IntervalTable, NeighboursTakeNoRoom) {
   unit::SeamsRestored restored;
-  unit::syscall_hook = [](long number, const long (&)[6]) -> unit::SyscallAnswer {
+  unit::syscall_hook = [](long number, const long(&)[6]) -> unit::SyscallAnswer {
     return {number == SYS_mmap, -ENOMEM};
   };
   IntervalTable table;
@@ -104,7 +104,7 @@ TEST(IntervalTable, NeighboursTakeNoRoom) {
 // Without memory: an addition fails and leaves all as it was; a split gives up the upper part and says so.
 TEST(IntervalTable, StaysRightWithoutMemory) {
   unit::SeamsRestored restored;
-  unit::syscall_hook = [](long number, const long (&)[6]) -> unit::SyscallAnswer {
+  unit::syscall_hook = [](long number, const long(&)[6]) -> unit::SyscallAnswer {
     return {number == SYS_mmap, -ENOMEM};
   };
   IntervalTable table;

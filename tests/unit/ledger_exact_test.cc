@@ -47,7 +47,9 @@ void walk(uint64_t seed, int steps, bool hover) {
   ReferenceLevel reference{kMarks};
   int64_t live = 0, mapped = 0;
   uint64_t allocations = 0, frees = 0;
-  auto size = [&] { return static_cast<int64_t>(random() % (random() % 50 == 0 ? 300'000 : random() % 4 ? 200 : 5000)); };
+  auto size = [&] {
+    return static_cast<int64_t>(random() % (random() % 50 == 0 ? 300'000 : random() % 4 ? 200 : 5000));
+  };
   for (int i = 0; i < steps; ++i) {
     bool down = hover ? live + mapped > reference.marks.limit : random() % 1000 < 495;
     uint64_t kind = random() % 1000;
@@ -131,8 +133,10 @@ TEST(LedgerExact, PeakErrorIsBounded) {
     int64_t live = 0, peak = 0;
     for (int i = 0; i < 300'000; ++i) {
       auto bytes = static_cast<int64_t>(random() % 3000);
-      if (random() % 100 < 52) unit::allocated(static_cast<size_t>(bytes)), live += bytes;
-      else unit::freed(static_cast<size_t>(std::min(bytes, live))), live -= std::min(bytes, live);
+      if (random() % 100 < 52)
+        unit::allocated(static_cast<size_t>(bytes)), live += bytes;
+      else
+        unit::freed(static_cast<size_t>(std::min(bytes, live))), live -= std::min(bytes, live);
       peak = std::max(peak, live);
       const Process *p = ledger.process;
       ASSERT_LE(p->peak_live_bytes, peak) << "step " << i;

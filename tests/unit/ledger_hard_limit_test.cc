@@ -24,7 +24,9 @@ void set_hard_limit(const StartedLedger &ledger, int64_t limit) {
   budget_set_limits(*ledger.block, limits, 0);
 }
 
-bool fits(int64_t live, int64_t bytes) { return live + bytes <= kHard + (bytes <= kSmallRequest ? kEmergencyBytes : 0); }
+bool fits(int64_t live, int64_t bytes) {
+  return live + bytes <= kHard + (bytes <= kSmallRequest ? kEmergencyBytes : 0);
+}
 
 // Every request is refused or granted as the sum says, to the byte, however long the program stays up there.
 void walk(uint64_t seed, int64_t limit, int steps) {
@@ -45,8 +47,10 @@ void walk(uint64_t seed, int64_t limit, int steps) {
     if (random() % 10 == 0) bytes = std::max<int64_t>(0, kHard - live + static_cast<int64_t>(random() % 3) - 1);
     const bool granted = unit::request(static_cast<size_t>(bytes));
     ASSERT_EQ(granted, fits(live, bytes)) << "step " << i << ": " << bytes << " on top of " << live;
-    if (granted) live += bytes;
-    else ++(bytes <= kSmallRequest ? refused_small : refused_large);
+    if (granted)
+      live += bytes;
+    else
+      ++(bytes <= kSmallRequest ? refused_small : refused_large);
     ASSERT_EQ(ledger.live(), live);
   }
   EXPECT_GT(refused_large, 100);

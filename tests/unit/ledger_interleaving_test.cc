@@ -27,14 +27,16 @@ void try_all(const Script &script, int preemptions, int least_runs) {
       stage.play(script, schedules);
       ++runs;
     } while (!::testing::Test::HasFailure() && schedules.next());
-    EXPECT_GE(runs, least_runs / unit::kSlowdown / unit::kSlowdown) << "or else there are no yield points in this build";
+    EXPECT_GE(runs, least_runs / unit::kSlowdown / unit::kSlowdown)
+        << "or else there are no yield points in this build";
     ::testing::Test::RecordProperty("runs", runs);
   });
 }
 
 // b's block is on its way while a withdraws and hands out again.
 TEST(Interleaving, TwoThatCrossTogether) {
-  try_all({.limit = kLimit, .threads = {{{allocate, 300'000}, {allocate, 170'000}}, {{allocate, 500'000}, {allocate, 170'000}}}},
+  try_all({.limit = kLimit,
+           .threads = {{{allocate, 300'000}, {allocate, 170'000}}, {{allocate, 500'000}, {allocate, 170'000}}}},
           4, 200);
 }
 
@@ -44,49 +46,66 @@ TEST(Interleaving, AllowanceWithdrawnWhileRearming) {
 }
 
 TEST(Interleaving, SmallBlocksNextToTheMark) {
-  try_all({.limit = kLimit, .base = kLimit - 10, .threads = {{{allocate, 4}, {release, 3}, {allocate, 4}}, {{allocate, 6}, {allocate, 5}}}},
+  try_all({.limit = kLimit,
+           .base = kLimit - 10,
+           .threads = {{{allocate, 4}, {release, 3}, {allocate, 4}}, {{allocate, 6}, {allocate, 5}}}},
           3, 200);
 }
 
 TEST(Interleaving, FreesOnTheWayDown) {
-  try_all({.limit = kLimit, .base = kLimit + 300'000,
-           .threads = {{{release, 150'000}, {release, 90'000}}, {{release, 70'000}, {release, 60'000}}}}, 4, 200);
+  try_all({.limit = kLimit,
+           .base = kLimit + 300'000,
+           .threads = {{{release, 150'000}, {release, 90'000}}, {{release, 70'000}, {release, 60'000}}}},
+          4, 200);
 }
 
 TEST(Interleaving, FreesAndAllocations) {
-  try_all({.limit = kLimit, .base = kLimit - 100'000,
-           .threads = {{{release, 200'000}, {allocate, 150'000}}, {{allocate, 90'000}, {allocate, 90'000}}}}, 4, 200);
+  try_all({.limit = kLimit,
+           .base = kLimit - 100'000,
+           .threads = {{{release, 200'000}, {allocate, 150'000}}, {{allocate, 90'000}, {allocate, 90'000}}}},
+          4, 200);
 }
 
 TEST(Interleaving, ThreadsThatStart) {
-  try_all({.limit = kLimit, .base = kLimit - 100'000, .is_warm = false,
-           .threads = {{{allocate, 60'000}}, {{allocate, 30'000}, {allocate, 30'000}}}}, 4, 200);
+  try_all({.limit = kLimit,
+           .base = kLimit - 100'000,
+           .is_warm = false,
+           .threads = {{{allocate, 60'000}}, {{allocate, 30'000}, {allocate, 30'000}}}},
+          4, 200);
 }
 
 TEST(Interleaving, ThreadsThatEnd) {
-  try_all({.limit = kLimit, .base = kLimit - 100'000,
-           .threads = {{{allocate, 60'000}, {end}, {allocate, 10'000}}, {{allocate, 15'000}, {allocate, 20'000}}}}, 3, 200);
+  try_all({.limit = kLimit,
+           .base = kLimit - 100'000,
+           .threads = {{{allocate, 60'000}, {end}, {allocate, 10'000}}, {{allocate, 15'000}, {allocate, 20'000}}}},
+          3, 200);
 }
 
 TEST(Interleaving, MappedBytes) {
-  try_all({.limit = kLimit, .base = kLimit - 100'000,
-           .threads = {{{map, 40'960}, {map, -4096}}, {{allocate, 50'000}, {allocate, 30'000}}}}, 4, 200);
+  try_all({.limit = kLimit,
+           .base = kLimit - 100'000,
+           .threads = {{{map, 40'960}, {map, -4096}}, {{allocate, 50'000}, {allocate, 30'000}}}},
+          4, 200);
 }
 
 TEST(Interleaving, LimitsThatChange) {
-  try_all({.limit = kLimit, .base = kLimit / 2,
-           .threads = {{{set_limit, kLimit / 5 * 3}, {set_limit, kLimit}}, {{allocate, 70'000}, {allocate, 70'000}}}}, 4, 200);
+  try_all({.limit = kLimit,
+           .base = kLimit / 2,
+           .threads = {{{set_limit, kLimit / 5 * 3}, {set_limit, kLimit}}, {{allocate, 70'000}, {allocate, 70'000}}}},
+          4, 200);
 }
 
 // A request is answered by the next call that begins after it was made.
 TEST(Interleaving, RequestsAreNotLost) {
-  try_all({.limit = kLimit, .base = kLimit / 2,
-           .threads = {{{request, 0}}, {{evaluate, 0}}, {{allocate, 10}}}}, 3, 200);
+  try_all({.limit = kLimit, .base = kLimit / 2, .threads = {{{request, 0}}, {{evaluate, 0}}, {{allocate, 10}}}}, 3,
+          200);
 }
 
 TEST(Interleaving, ThreeThreads) {
-  try_all({.limit = kLimit, .base = kLimit - 90'000,
-           .threads = {{{allocate, 40'000}}, {{allocate, 40'000}}, {{release, 30'000}, {allocate, 40'000}}}}, 3, 200);
+  try_all({.limit = kLimit,
+           .base = kLimit - 90'000,
+           .threads = {{{allocate, 40'000}}, {{allocate, 40'000}}, {{release, 30'000}, {allocate, 40'000}}}},
+          3, 200);
 }
 
 TEST(Interleaving, RandomScriptsOnRandomSchedules) {

@@ -8,8 +8,8 @@
 
 #include "tests/unit/build.h"
 #include "tests/unit/child.h"
-#include "tests/unit/sum_checker.h"
 #include "tests/unit/started_ledger.h"
+#include "tests/unit/sum_checker.h"
 
 namespace membudget {
 namespace {

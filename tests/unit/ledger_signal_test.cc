@@ -36,8 +36,10 @@ void interrupt() {
   interruption.is_inside = true;
   const auto bytes = static_cast<int64_t>(interruption.random() % (interruption.random() % 8 ? 50 : 20'000));
   ++interruption.times;
-  if (interruption.frees) unit::freed(static_cast<size_t>(bytes)), interruption.freed += bytes;
-  else unit::allocated(static_cast<size_t>(bytes)), interruption.allocated += bytes;
+  if (interruption.frees)
+    unit::freed(static_cast<size_t>(bytes)), interruption.freed += bytes;
+  else
+    unit::allocated(static_cast<size_t>(bytes)), interruption.allocated += bytes;
   interruption.is_inside = false;
 }
 
@@ -52,8 +54,10 @@ void walk_interrupted(StartedLedger &ledger, int steps, bool looks_again) {
     interruption.frees = live > kLimit + 50'000 || (live > kLimit - 100'000 && interruption.random() % 2);
     interruption.allocated = interruption.freed = 0;
     unit::yield_hook = interrupt;
-    if (interruption.frees) unit::freed(static_cast<size_t>(bytes));
-    else unit::allocated(static_cast<size_t>(bytes));
+    if (interruption.frees)
+      unit::freed(static_cast<size_t>(bytes));
+    else
+      unit::allocated(static_cast<size_t>(bytes));
     unit::yield_hook = nullptr;
     live += interruption.allocated - interruption.freed + (interruption.frees ? -bytes : bytes);
     if (looks_again) unit::allocated(0), unit::freed(0);

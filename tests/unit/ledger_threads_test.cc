@@ -18,7 +18,10 @@ class LedgerThreadsOf : public ::testing::TestWithParam<int> {
 TEST_P(LedgerThreadsOf, FreeEachOthersBlocks) {
   unit::in_child([] {
     const int threads = GetParam();
-    unit::run_traffic({.threads = threads, .limit = threads * 20'000 + 50'000, .calls = calls(400'000), .checks_every = 4 + threads / 4},
+    unit::run_traffic({.threads = threads,
+                       .limit = threads * 20'000 + 50'000,
+                       .calls = calls(400'000),
+                       .checks_every = 4 + threads / 4},
                       threads <= 16 ? 100 : 1);
   });
 }
@@ -26,8 +29,12 @@ TEST_P(LedgerThreadsOf, FreeEachOthersBlocks) {
 TEST_P(LedgerThreadsOf, TakeBlocksOfAllSizes) {
   unit::in_child([] {
     const int threads = GetParam();
-    unit::run_traffic({.threads = threads, .limit = threads * INT64_C(300'000) + (1 << 20), .largest = 200'000,
-                       .calls = calls(300'000), .checks_every = 4 + threads / 4, .maps = true},
+    unit::run_traffic({.threads = threads,
+                       .limit = threads * INT64_C(300'000) + (1 << 20),
+                       .largest = 200'000,
+                       .calls = calls(300'000),
+                       .checks_every = 4 + threads / 4,
+                       .maps = true},
                       threads <= 16 ? 100 : 1);
   });
 }
@@ -35,7 +42,10 @@ TEST_P(LedgerThreadsOf, TakeBlocksOfAllSizes) {
 TEST_P(LedgerThreadsOf, ComeAndGo) {
   unit::in_child([] {
     const int threads = GetParam();
-    unit::run_traffic({.threads = threads, .limit = threads * 10'000 + 50'000, .calls = calls(80'000) / 10, .lives = 10,
+    unit::run_traffic({.threads = threads,
+                       .limit = threads * 10'000 + 50'000,
+                       .calls = calls(80'000) / 10,
+                       .lives = 10,
                        .checks_every = 4 + threads / 4},
                       1);
   });
@@ -46,7 +56,8 @@ INSTANTIATE_TEST_SUITE_P(Threads, LedgerThreadsOf, ::testing::Values(1, 2, 3, 4,
 
 TEST(LedgerManyThreads, TwoHundredFiftySix) {
   unit::in_child([] {
-    unit::run_traffic({.threads = 256, .limit = 5 << 20, .calls = unit::scaled(600) + 20, .rests = 1, .checks_every = 100}, 1);
+    unit::run_traffic(
+        {.threads = 256, .limit = 5 << 20, .calls = unit::scaled(600) + 20, .rests = 1, .checks_every = 100}, 1);
   });
 }
 

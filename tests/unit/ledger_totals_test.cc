@@ -45,8 +45,10 @@ TEST(LedgerTotals, WalkFollowsTheReference) {
     int64_t live = 200;
     for (int i = 0; i < 200'000; ++i) {
       auto bytes = static_cast<int64_t>(random() % (random() % 20 == 0 ? 90'000 : 400));
-      if (live < kLimit && random() % 100 < 60) allocate(bytes), live += bytes;
-      else release(std::min(bytes, live)), live -= std::min(bytes, live);
+      if (live < kLimit && random() % 100 < 60)
+        allocate(bytes), live += bytes;
+      else
+        release(std::min(bytes, live)), live -= std::min(bytes, live);
       reference.update(live);
       ASSERT_EQ(ledger.level(), reference.level) << "step " << i << " at " << live;
     }

@@ -34,8 +34,10 @@ class Level : public ::testing::Test {
   // Moves the count, partly as mapped bytes, and looks up as the owner would.
   void move_to(int64_t counted, int64_t mapped = 0) {
     int64_t change = counted - mapped - shard_net(*shard_);
-    if (change > 0) unit::count(*shard_, change, 0);
-    else unit::count(*shard_, 0, -change);
+    if (change > 0)
+      unit::count(*shard_, change, 0);
+    else
+      unit::count(*shard_, 0, -change);
     process_->mapped_bytes = mapped;
     counted_ = counted;
     budget_attend(*block_, process_, shard_);
@@ -63,9 +65,9 @@ TEST_F(Level, IsExactAtEachMark) {
   const struct {
     int64_t counted;
     uint32_t level;
-  } kSteps[] = {{0, 0},    {899, 0},   {900, 50},  {969, 50},   {970, 100}, {999, 100},  {1000, 255}, {5000, 255},
-                {980, 255}, {979, 100}, {950, 100}, {949, 50},   {880, 50},  {879, 0},    {899, 0},    {1000, 255},
-                {960, 100}, {1000, 255}, {890, 50}, {1000, 255}, {0, 0},     {970, 100},  {900, 50}};
+  } kSteps[] = {{0, 0},     {899, 0},    {900, 50},  {969, 50},   {970, 100}, {999, 100}, {1000, 255}, {5000, 255},
+                {980, 255}, {979, 100},  {950, 100}, {949, 50},   {880, 50},  {879, 0},   {899, 0},    {1000, 255},
+                {960, 100}, {1000, 255}, {890, 50},  {1000, 255}, {0, 0},     {970, 100}, {900, 50}};
   for (auto [counted, level] : kSteps) {
     move_to(counted);
     EXPECT_EQ(block_.level(), level) << "at " << counted;

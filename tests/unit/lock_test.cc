@@ -103,13 +103,14 @@ TEST(BlockLock, IsTakenFromTheDeadDespiteSignals) {
   TestBlock block;
   unit::kill_child(start_holder(block));
   unit::expect_child_succeeds(unit::start_child([&] {
-    struct sigaction action = {};
-    action.sa_handler = [](int) {};
-    sigaction(SIGALRM, &action, nullptr);
-    const itimerval often = {{0, 2000}, {0, 2000}};
-    setitimer(ITIMER_REAL, &often, nullptr);
-    EXPECT_LT(seconds_to_lock(block), 3.0);
-  }), 8);
+                                struct sigaction action = {};
+                                action.sa_handler = [](int) {};
+                                sigaction(SIGALRM, &action, nullptr);
+                                const itimerval often = {{0, 2000}, {0, 2000}};
+                                setitimer(ITIMER_REAL, &often, nullptr);
+                                EXPECT_LT(seconds_to_lock(block), 3.0);
+                              }),
+                              8);
 }
 
 // The stopped holder goes on once it may, and must not give away what is another's by then.

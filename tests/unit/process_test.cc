@@ -142,7 +142,8 @@ TEST(ProcessReap, SparesTheLivingAndTheOneNamed) {
 
 TEST(ProcessClaim, AllTakenByTheLiving) {
   TestBlock block;
-  for (uint32_t i = 0; i < MEMBUDGET_PROCESSES; ++i) ASSERT_NE(block.join_stranger(static_cast<int32_t>(i) + 1), nullptr);
+  for (uint32_t i = 0; i < MEMBUDGET_PROCESSES; ++i)
+    ASSERT_NE(block.join_stranger(static_cast<int32_t>(i) + 1), nullptr);
   EXPECT_EQ(process_claim(*block, 99'999, unit::foreign_namespace(99'999)), nullptr);
   EXPECT_EQ(block.header()->uncounted_processes, 1u);
   EXPECT_EQ((*block).process_high(), MEMBUDGET_PROCESSES);

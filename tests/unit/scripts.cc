@@ -30,12 +30,18 @@ Script random_script(uint64_t seed) {
     for (uint64_t i = 1 + random() % 5; i > 0; --i) {
       const auto bytes = static_cast<int64_t>(random() % static_cast<uint64_t>(near + 1));
       const uint64_t kind = random() % 20;
-      if (kind < 9) steps.push_back({Kind::allocate, bytes});
-      else if (kind < 16) steps.push_back({Kind::release, bytes});
-      else if (kind == 16) steps.push_back({Kind::map, random() % 2 ? bytes : -bytes / 8});
-      else if (kind == 17) steps.push_back({Kind::end});
-      else if (kind == 18) steps.push_back({Kind::set_limit, script.limit - near + 2 * bytes});
-      else steps.push_back({random() % 2 ? Kind::evaluate : Kind::request});
+      if (kind < 9)
+        steps.push_back({Kind::allocate, bytes});
+      else if (kind < 16)
+        steps.push_back({Kind::release, bytes});
+      else if (kind == 16)
+        steps.push_back({Kind::map, random() % 2 ? bytes : -bytes / 8});
+      else if (kind == 17)
+        steps.push_back({Kind::end});
+      else if (kind == 18)
+        steps.push_back({Kind::set_limit, script.limit - near + 2 * bytes});
+      else
+        steps.push_back({random() % 2 ? Kind::evaluate : Kind::request});
     }
   }
   return script;

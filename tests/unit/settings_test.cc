@@ -31,7 +31,8 @@ struct Variable {
 const std::string kLongPath = "/" + std::string(254, 'x'), kTooLongPath = kLongPath + "x";
 const std::string kLongName(64, 'n'), kTooLongName(65, 'n');
 
-const std::vector<const char *> kGoodSizes = {"0", "512M", "1.5GiB", "95%", "100%"}, kBadSizes = {"x", "-1", "101%", "5 M", "1Q"};
+const std::vector<const char *> kGoodSizes = {"0", "512M", "1.5GiB", "95%", "100%"},
+                                kBadSizes = {"x", "-1", "101%", "5 M", "1Q"};
 
 const Variable kVariables[] = {
     {"MEMBUDGET_ALLOCATOR",
@@ -104,10 +105,10 @@ TEST(Settings, BadValuesAreReportedAndLeaveTheDefault) {
 
 TEST(Settings, ValuesReachTheirPlace) {
   Settings s = read({"MEMBUDGET_ALLOCATOR=tcmalloc", "MEMBUDGET_LIMIT=64M", "MEMBUDGET_LOW=80%", "MEMBUDGET_MEDIUM=60M",
-                     "MEMBUDGET_RELEASE=1M", "MEMBUDGET_HARD_LIMIT=1G", "MEMBUDGET_MEASURE=footprint", "MEMBUDGET_NAME=web",
-                     "MEMBUDGET_DIR=/tmp", "MEMBUDGET_CHILDREN=ignore", "MEMBUDGET_MMAP_THRESHOLD=1M",
-                     "MEMBUDGET_TRIM_THRESHOLD=default", "MEMBUDGET_ARENAS=4", "MEMBUDGET_PYTHONMALLOC=keep",
-                     "MEMBUDGET_PROFILE=512K", "MEMBUDGET_LOG=info"});
+                     "MEMBUDGET_RELEASE=1M", "MEMBUDGET_HARD_LIMIT=1G", "MEMBUDGET_MEASURE=footprint",
+                     "MEMBUDGET_NAME=web", "MEMBUDGET_DIR=/tmp", "MEMBUDGET_CHILDREN=ignore",
+                     "MEMBUDGET_MMAP_THRESHOLD=1M", "MEMBUDGET_TRIM_THRESHOLD=default", "MEMBUDGET_ARENAS=4",
+                     "MEMBUDGET_PYTHONMALLOC=keep", "MEMBUDGET_PROFILE=512K", "MEMBUDGET_LOG=info"});
   EXPECT_STREQ(s.allocator, "tcmalloc");
   EXPECT_EQ(s.limits.limit.value, 64 << 20);
   EXPECT_EQ(s.limits.low.value, 800'000);
@@ -130,7 +131,8 @@ TEST(Settings, ValuesReachTheirPlace) {
 }
 
 TEST(Settings, EmptyValuesAndOtherVariablesAreNone) {
-  Settings s = read({"MEMBUDGET_LIMIT=", "MEMBUDGET_LIMITS=x", "MEMBUDGET=1", "MEMBUDGET_=1", "PATH=x", "MEMBUDGET_LIMIT"});
+  Settings s =
+      read({"MEMBUDGET_LIMIT=", "MEMBUDGET_LIMITS=x", "MEMBUDGET=1", "MEMBUDGET_=1", "PATH=x", "MEMBUDGET_LIMIT"});
   EXPECT_STREQ(s.errors, "");
   EXPECT_EQ(s.limits.limit.is_set, 0u);
   Settings none;

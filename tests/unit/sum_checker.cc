@@ -64,18 +64,10 @@ void SumChecker::expect_exact(const Process *p) const {
   EXPECT_EQ(allocations, sum(&Books::allocations));
   EXPECT_EQ(frees, sum(&Books::frees));
   const uint32_t level = header_->level_word & 0xff;
-  if (counted >= marks_.limit) {
-    EXPECT_EQ(level, MEMBUDGET_CRITICAL) << counted;
-  }
-  if (counted < marks_.limit - marks_.release) {
-    EXPECT_LT(level, MEMBUDGET_CRITICAL) << counted;
-  }
-  if (counted >= marks_.low) {
-    EXPECT_GE(level, MEMBUDGET_LOW) << counted;
-  }
-  if (counted < marks_.low - marks_.release) {
-    EXPECT_EQ(level, MEMBUDGET_NONE) << counted;
-  }
+  if (counted >= marks_.limit) { EXPECT_EQ(level, MEMBUDGET_CRITICAL) << counted; }
+  if (counted < marks_.limit - marks_.release) { EXPECT_LT(level, MEMBUDGET_CRITICAL) << counted; }
+  if (counted >= marks_.low) { EXPECT_GE(level, MEMBUDGET_LOW) << counted; }
+  if (counted < marks_.low - marks_.release) { EXPECT_EQ(level, MEMBUDGET_NONE) << counted; }
 }
 
 void SumChecker::expect_no_crossing_unseen(uint64_t least_conclusive) const {

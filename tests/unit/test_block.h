@@ -27,8 +27,8 @@ class TestBlock {
   Header *header() const { return block_.header; }
   uint32_t level() const { return block_level(block_.header); }
 
-  Process *join();                       // this process's slot, counted
-  Process *join_stranger(int32_t pid);   // that of a process which counts as alive whatever its pid
+  Process *join();                      // this process's slot, counted
+  Process *join_stranger(int32_t pid);  // that of a process which counts as alive whatever its pid
   void set_limits(const MarkBytes &);
 
  private:

@@ -74,8 +74,10 @@ class Run {
     for (int i = 0; i < traffic_.rests; ++i) {
       for (int life = 0; life < traffic_.lives; ++life) {
         const auto seed = static_cast<uint64_t>((place * 1000 + i) * 1000 + life);
-        if (traffic_.lives > 1) std::thread([=, this] { live(place, seed); }).join();
-        else live(place, seed);
+        if (traffic_.lives > 1)
+          std::thread([=, this] { live(place, seed); }).join();
+        else
+          live(place, seed);
       }
       pthread_barrier_wait(&rest_);
       pthread_barrier_wait(&rest_);
@@ -99,8 +101,10 @@ class Run {
     const uint64_t dice = random();
     const bool is_full = ledger_.level() == MEMBUDGET_CRITICAL;
     if (traffic_.maps && dice % 64 == 0) return map(place, is_full);
-    if (is_full ? dice % 8 != 0 : dice % 8 == 0) free_one(place, dice);
-    else allocate_one(place, dice);
+    if (is_full ? dice % 8 != 0 : dice % 8 == 0)
+      free_one(place, dice);
+    else
+      allocate_one(place, dice);
   }
 
   void map(int place, bool is_full) {

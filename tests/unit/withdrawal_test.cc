@@ -21,9 +21,9 @@ constexpr int64_t kLimit = 1'000'000;
 // The state that the hooks, which are plain functions, work on.
 struct Scene {
   const Block *block;
-  Shard *shard;            // of the owner that goes on meanwhile
+  Shard *shard;              // of the owner that goes on meanwhile
   int64_t allocated, freed;  // what it does
-  int countdown;           // at which yield point
+  int countdown;             // at which yield point
   bool met, done, all_poisoned;
   std::vector<long> barriers;
 } scene;
@@ -146,8 +146,10 @@ class ComesBetween : public Withdrawal, public ::testing::WithParamInterface<boo
     int64_t own = frees ? -a_->floor_bytes + 1 : a_->ceiling_bytes + 1;
     count(*a_, frees ? 0 : own, frees ? own : 0);
     unit::yield_hook = on_yield;
-    if (for_all) budget_evaluate(*block_);
-    else budget_attend(*block_, process_, a_);
+    if (for_all)
+      budget_evaluate(*block_);
+    else
+      budget_attend(*block_, process_, a_);
     unit::yield_hook = nullptr;
     return scene.done;
   }

@@ -61,7 +61,8 @@ class Tree {
         node = descend(node, name_of(profile_, l), l, entry);
         continue;
       }
-      for (auto line = l.lines.rbegin(); line != l.lines.rend(); ++line) node = descend(node, label(l, *line), l, entry);
+      for (auto line = l.lines.rbegin(); line != l.lines.rend(); ++line)
+        node = descend(node, label(l, *line), l, entry);
     }
     node->width += std::abs(entry.amounts.live_bytes);
     if (entry.is_mapped) node->hue = kMapped;
@@ -96,8 +97,9 @@ class Drawing {
   std::string svg() {
     draw(tree_.root, 0, kWidth, 0);
     double height = kTop + kRow * rows_ + 30;
-    return fmt::format(kSvg, fmt::arg("width", kWidth), fmt::arg("height", height), fmt::arg("title", escaped(heading(profile_))),
-                       fmt::arg("foot", height - 10), fmt::arg("frames", frames_), fmt::arg("script", kScript));
+    return fmt::format(kSvg, fmt::arg("width", kWidth), fmt::arg("height", height),
+                       fmt::arg("title", escaped(heading(profile_))), fmt::arg("foot", height - 10),
+                       fmt::arg("frames", frames_), fmt::arg("script", kScript));
   }
 
  private:
@@ -158,17 +160,16 @@ class Drawing {
     rows_ = std::max(rows_, row + 1);
     double y = kTop + kRow * row;
     double share = tree_.root.width > 0 ? 100 * node.width / tree_.root.width : 0;
-    std::string about = fmt::format("{}: {} \xc2\xb1 {} ({:.1f} %), {:.0f} blocks", node.name,
-                                    human_bytes(std::llround(node.amounts.live_bytes)),
-                                    human_bytes(std::llround(std::sqrt(node.amounts.live_variance))), share,
-                                    node.amounts.live_blocks);
+    std::string about = fmt::format(
+        "{}: {} \xc2\xb1 {} ({:.1f} %), {:.0f} blocks", node.name, human_bytes(std::llround(node.amounts.live_bytes)),
+        human_bytes(std::llround(std::sqrt(node.amounts.live_variance))), share, node.amounts.live_blocks);
     frames_ += fmt::format(
         "<g data-x=\"{0:.3f}\" data-w=\"{1:.3f}\" data-d=\"{2}\" data-name=\"{3}\"><title>{4}</title>"
         "<rect x=\"{0:.2f}\" y=\"{5}\" width=\"{6:.2f}\" height=\"{7}\" rx=\"2\" fill=\"hsl({8},{9}%,{10}%)\"/>"
         "<text x=\"{11:.2f}\" y=\"{12}\">{13}</text></g>\n",
-        x, width, row, escaped(node.name), escaped(about), y, std::max(0.0, width - 0.4), kRow - 1, node.hue ? node.hue : 0,
-        node.hue ? 70 : 0, 68 + static_cast<int>(std::hash<std::string>{}(node.name) % 12), x + 3, y + 13,
-        escaped(shortened(node.name, width)));
+        x, width, row, escaped(node.name), escaped(about), y, std::max(0.0, width - 0.4), kRow - 1,
+        node.hue ? node.hue : 0, node.hue ? 70 : 0, 68 + static_cast<int>(std::hash<std::string>{}(node.name) % 12),
+        x + 3, y + 13, escaped(shortened(node.name, width)));
     for (const auto &[name, callee] : node.callees) {
       double part = node.width > 0 ? width * callee.width / node.width : 0;
       draw(callee, x, part, row + 1);

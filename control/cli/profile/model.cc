@@ -25,14 +25,16 @@ std::string key_of(const Profile &p, const Entry &entry) {
 
 bool is_library_of_the_language(const std::string &file) {
   std::string name = base_name(file);
-  for (const char *prefix : {"libc.so", "libc-", "libstdc++", "libgcc_s", "ld-linux", "libc++", "libm.so", "libpthread"})
+  for (const char *prefix :
+       {"libc.so", "libc-", "libstdc++", "libgcc_s", "ld-linux", "libc++", "libm.so", "libpthread"})
     if (name.starts_with(prefix)) return true;
   return false;
 }
 
 bool is_allocation(const std::string &function) {
-  for (const char *prefix : {"operator new", "std::", "__gnu_cxx::", "__libc_", "void std::", "malloc", "calloc", "realloc",
-                             "posix_memalign", "aligned_alloc", "strdup", "xmalloc", "g_malloc", "g_realloc", "g_slice_"})
+  for (const char *prefix :
+       {"operator new", "std::", "__gnu_cxx::", "__libc_", "void std::", "malloc", "calloc", "realloc",
+        "posix_memalign", "aligned_alloc", "strdup", "xmalloc", "g_malloc", "g_realloc", "g_slice_"})
     if (function.starts_with(prefix)) return true;
   return false;
 }
@@ -95,8 +97,10 @@ void subtract(Profile *from, const Profile &base) {
   std::vector<Entry> merged;
   for (Entry &entry : from->entries) {
     auto [found, is_new] = places.try_emplace(key_of(*from, entry), merged.size());
-    if (is_new) merged.push_back(entry);
-    else merged[found->second].amounts += entry.amounts;
+    if (is_new)
+      merged.push_back(entry);
+    else
+      merged[found->second].amounts += entry.amounts;
   }
   from->entries = std::move(merged);
 }

@@ -20,7 +20,8 @@ constexpr const char *kMapped = "mapped";
 
 // What pprof leaves out at the inner end: how memory is gotten is not who wants it.
 constexpr const char *kDropFrames =
-    "malloc|calloc|realloc|reallocarray|memalign|aligned_alloc|posix_memalign|valloc|pvalloc|mmap|mmap64|operator new.*|"
+    "malloc|calloc|realloc|reallocarray|memalign|aligned_alloc|posix_memalign|valloc|pvalloc|mmap|mmap64|operator "
+    "new.*|"
     "_?PyObject_(Malloc|Calloc|Realloc)|_?PyMem_(Malloc|Calloc|Realloc|Raw.*)|_PyObject_Arena.*";
 
 std::string compressed(const std::string &bytes) {
@@ -79,7 +80,8 @@ class Encoder {
   }
 
   void describe() {
-    const char *kTypes[][2] = {{"alloc_objects", "count"}, {"alloc_space", "bytes"}, {"inuse_objects", "count"}, {"inuse_space", "bytes"}};
+    const char *kTypes[][2] = {
+        {"alloc_objects", "count"}, {"alloc_space", "bytes"}, {"inuse_objects", "count"}, {"inuse_space", "bytes"}};
     for (auto &[type, unit] : kTypes) set(to_.add_sample_type(), type, unit);
     set(to_.mutable_period_type(), "space", "bytes");
     to_.set_period(from_.mean_bytes);
@@ -151,7 +153,8 @@ class Encoder {
     proto::Sample *to = to_.add_sample();
     for (uint32_t l : e.stack) to->add_location_id(l + 1);
     const Amounts &a = e.amounts;
-    for (double value : {a.allocated_blocks, a.allocated_bytes, a.live_blocks, a.live_bytes}) to->add_value(std::llround(value));
+    for (double value : {a.allocated_blocks, a.allocated_bytes, a.live_blocks, a.live_bytes})
+      to->add_value(std::llround(value));
     if (e.is_mapped) {
       proto::Label *label = to->add_label();
       label->set_key(text("memory"));
@@ -193,7 +196,8 @@ class Decoder {
   }
 
   int add(const proto::Mapping &m) {
-    to_.mappings.push_back({m.memory_start(), m.memory_limit(), m.file_offset(), text(m.filename()), text(m.build_id())});
+    to_.mappings.push_back(
+        {m.memory_start(), m.memory_limit(), m.file_offset(), text(m.filename()), text(m.build_id())});
     return static_cast<int>(to_.mappings.size()) - 1;
   }
 

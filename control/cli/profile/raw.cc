@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 #include <string.h>
 
-#include <map>
 #include <membudget/profile.h>
+#include <map>
 
 #include "control/cli/command.h"
 #include "control/cli/text.h"
@@ -34,7 +34,9 @@ class Reader {
   bool is_empty() const { return left_.empty(); }
   size_t left() const { return left_.size(); }
 
-  [[noreturn]] void fail() const { throw Failure{kFailed, fmt::format("{} is damaged, or not whole", printable(path_))}; }
+  [[noreturn]] void fail() const {
+    throw Failure{kFailed, fmt::format("{} is damaged, or not whole", printable(path_))};
+  }
 
  private:
   std::string_view left_;

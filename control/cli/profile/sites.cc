@@ -46,12 +46,14 @@ std::string to_table(const Profile &p, size_t count) {
   Amounts mapped = p.total(true);
   std::string text = p.title + "\n" + totals(p, "live", p.total(false), p.exact.live_bytes, p.exact.live_before);
   if (p.exact.mapped_bytes != 0 || mapped.live_bytes != 0) text += totals(p, "mapped", mapped, p.exact.mapped_bytes, 0);
-  if (p.lost_blocks > 0) text += fmt::format("{} samples were lost: a larger MEMBUDGET_PROFILE takes fewer\n", p.lost_blocks);
+  if (p.lost_blocks > 0)
+    text += fmt::format("{} samples were lost: a larger MEMBUDGET_PROFILE takes fewer\n", p.lost_blocks);
   std::vector<std::vector<std::string>> rows = {{"LIVE", "+-", "BLOCKS", "ALLOCATED", "WHERE"}};
   for (const Site &site : sites_of(p)) {
     if (rows.size() > count) break;
     const Amounts &a = site.amounts;
-    rows.push_back({bytes(a.live_bytes), error_of(a.live_variance), fmt::format("{:.0f}", a.live_blocks), bytes(a.allocated_bytes), site.name});
+    rows.push_back({bytes(a.live_bytes), error_of(a.live_variance), fmt::format("{:.0f}", a.live_blocks),
+                    bytes(a.allocated_bytes), site.name});
   }
   return text + "\n" + table(rows, 0b1111, terminal_width());
 }

@@ -114,7 +114,8 @@ class Files {
   }
 
   static inline char *debug_path = nullptr;
-  static inline const Dwfl_Callbacks callbacks = {dwfl_linux_proc_find_elf, dwfl_standard_find_debuginfo, nullptr, &debug_path};
+  static inline const Dwfl_Callbacks callbacks = {dwfl_linux_proc_find_elf, dwfl_standard_find_debuginfo, nullptr,
+                                                  &debug_path};
   Dwfl *dwfl_;
 };
 

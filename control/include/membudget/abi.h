@@ -63,16 +63,16 @@ extern "C" {
 #define MEMBUDGET_MEDIUM 100u
 #define MEMBUDGET_CRITICAL 255u
 
-#define MEMBUDGET_PROCESS_FREE 0u    /* the slot may be taken */
+#define MEMBUDGET_PROCESS_FREE 0u     /* the slot may be taken */
 #define MEMBUDGET_PROCESS_STARTING 1u /* taken, not yet filled in */
-#define MEMBUDGET_PROCESS_LIVE 2u    /* counted */
-#define MEMBUDGET_PROCESS_LEAVING 3u /* exiting: no longer counted, not yet reusable */
+#define MEMBUDGET_PROCESS_LIVE 2u     /* counted */
+#define MEMBUDGET_PROCESS_LEAVING 3u  /* exiting: no longer counted, not yet reusable */
 
 #define MEMBUDGET_MEASURE_COUNTED 0u
 #define MEMBUDGET_MEASURE_FOOTPRINT 1u
 
-#define MEMBUDGET_UNIT_BYTES 0u       /* membudget_amount.value is bytes */
-#define MEMBUDGET_UNIT_MILLIONTHS 1u  /* membudget_amount.value is millionths of the whole */
+#define MEMBUDGET_UNIT_BYTES 0u      /* membudget_amount.value is bytes */
+#define MEMBUDGET_UNIT_MILLIONTHS 1u /* membudget_amount.value is millionths of the whole */
 
 /* A size as it was set: bytes, or a share that follows the whole it is a share of. */
 struct membudget_amount {
@@ -101,10 +101,10 @@ struct membudget_shard {
 struct membudget_process {
   uint32_t state;
   int32_t pid;
-  uint64_t start_time;    /* clock ticks after boot, /proc/PID/stat field 22 */
-  uint64_t pid_namespace; /* inode of /proc/self/ns/pid: a pid means something only there */
-  uint64_t generation;    /* counts the users of this slot */
-  int64_t mapped_bytes;   /* private anonymous writable memory the program mapped by itself */
+  uint64_t start_time;          /* clock ticks after boot, /proc/PID/stat field 22 */
+  uint64_t pid_namespace;       /* inode of /proc/self/ns/pid: a pid means something only there */
+  uint64_t generation;          /* counts the users of this slot */
+  int64_t mapped_bytes;         /* private anonymous writable memory the program mapped by itself */
   int64_t inherited_live_bytes; /* at fork */
   int64_t inherited_mapped_bytes;
   int64_t peak_live_bytes;
@@ -115,15 +115,15 @@ struct membudget_process {
   uint32_t trim_request; /* raised by whoever wants memory handed back */
   uint32_t trim_done;    /* follows trim_request */
   int64_t trim_released_bytes;
-  uint64_t uncounted_threads; /* threads that had to use shard 0 for want of one */
-  uint32_t pending_forks;     /* children under way that have no slot yet */
-  uint32_t flushes_under_way; /* see membudget_flush_begins() */
-  int64_t overhead_bytes;     /* this process's part of the group's, where no cgroup limits it */
+  uint64_t uncounted_threads;       /* threads that had to use shard 0 for want of one */
+  uint32_t pending_forks;           /* children under way that have no slot yet */
+  uint32_t flushes_under_way;       /* see membudget_flush_begins() */
+  int64_t overhead_bytes;           /* this process's part of the group's, where no cgroup limits it */
   int64_t inherited_overhead_bytes; /* at fork */
-  int64_t profile_mean_bytes; /* between sampled stacks; 0: no stacks are taken */
-  uint32_t profile_request;   /* raised by whoever wants a profile written */
-  uint32_t profile_done;      /* follows profile_request */
-  int32_t profile_error;      /* of the last one: 0, or an errno */
+  int64_t profile_mean_bytes;       /* between sampled stacks; 0: no stacks are taken */
+  uint32_t profile_request;         /* raised by whoever wants a profile written */
+  uint32_t profile_done;            /* follows profile_request */
+  int32_t profile_error;            /* of the last one: 0, or an errno */
   uint32_t profile_reserved;
   uint64_t reserved[10];
   char allocator[64];
@@ -152,9 +152,9 @@ struct membudget_header {
   uint8_t reserved_identity[80];
 
   /* One cache line that readers poll. */
-  uint32_t level_word; /* sequence << 8 | level; a futex */
+  uint32_t level_word;   /* sequence << 8 | level; a futex */
   uint32_t process_high; /* slots from here on were never used */
-  int64_t limit_bytes; /* 0: none */
+  int64_t limit_bytes;   /* 0: none */
   int64_t low_bytes, medium_bytes, release_bytes, hard_limit_bytes;
   int64_t overhead_bytes; /* footprint measure: what the kernel charges beyond counted bytes */
   int64_t reserve_bytes;  /* what a flush was seen to need */
@@ -162,7 +162,7 @@ struct membudget_header {
   uint32_t lock; /* 0, or the holder's thread id; bit 31: somebody waits */
   uint32_t measure;
   uint32_t children;
-  uint32_t limit_sequence; /* odd while the limits are being changed */
+  uint32_t limit_sequence;                                         /* odd while the limits are being changed */
   struct membudget_amount limit, low, medium, release, hard_limit; /* as they were set */
   uint64_t crossings;
   uint64_t last_crossing_ns; /* CLOCK_REALTIME */

@@ -27,17 +27,17 @@ typedef struct membudget_handle membudget_t;
 
 /* One reading of all counters. Sizes in bytes. New members are only ever added at the end. */
 struct membudget_snapshot {
-  int32_t pid;      /* 0 when the target is a group */
-  uint32_t level;   /* of the group: MEMBUDGET_NONE .. MEMBUDGET_CRITICAL */
+  int32_t pid;    /* 0 when the target is a group */
+  uint32_t level; /* of the group: MEMBUDGET_NONE .. MEMBUDGET_CRITICAL */
   int64_t limit_bytes, hard_limit_bytes, low_bytes, medium_bytes, release_bytes; /* 0: none */
   int64_t live_bytes;    /* sum of the usable sizes of all blocks handed out and not yet freed */
   int64_t mapped_bytes;  /* private anonymous writable memory that the program mapped by itself */
   int64_t counted_bytes; /* live + mapped */
   int64_t peak_live_bytes, peak_counted_bytes;
-  int64_t peak_error_bytes; /* the true peaks are at most this much above those */
+  int64_t peak_error_bytes;                             /* the true peaks are at most this much above those */
   int64_t inherited_live_bytes, inherited_mapped_bytes; /* at fork; 0 for a group */
   uint64_t allocations, frees;
-  uint64_t crossings; /* of the group's limit */
+  uint64_t crossings;        /* of the group's limit */
   uint64_t last_crossing_ns; /* CLOCK_REALTIME; 0: never crossed */
   int64_t last_crossing_live_bytes, last_crossing_counted_bytes;
   int64_t group_live_bytes, group_counted_bytes; /* inherited bytes counted once */

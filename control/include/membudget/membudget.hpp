@@ -56,8 +56,7 @@ class Budget {
   static Budget open_at(const std::string &directory, const std::string &target) {
     return checked(open_raw(directory.c_str(), target));
   }
-  static Budget open_at(const std::string &directory, const std::string &target,
-                        std::error_code &error) noexcept {
+  static Budget open_at(const std::string &directory, const std::string &target, std::error_code &error) noexcept {
     return noted(open_raw(directory.c_str(), target), error);
   }
 

@@ -27,7 +27,7 @@ struct membudget_profile_header {
   uint64_t magic;
   uint32_t header_bytes;
   int32_t pid;
-  uint32_t reason;          /* MEMBUDGET_PROFILE_REQUEST and so on */
+  uint32_t reason; /* MEMBUDGET_PROFILE_REQUEST and so on */
   uint32_t reserved;
   uint64_t time_ns;         /* CLOCK_REALTIME */
   int64_t mean_bytes;       /* between samples, now; it may have been another before */
