@@ -4,6 +4,8 @@
 What counts is what the library adds: the instructions of a call under it, less those of the same call of the
 same allocator by itself. tests/golden/instructions.txt says what it was; a call that differs by more than the
 margin fails, in either direction, so that what was gained is recorded and cannot be lost again unseen.
+
+--members N counts in a group with N other members that have a share of the room, too: the same instructions.
 """
 
 import argparse
@@ -14,10 +16,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from subprocess import PIPE
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1] / "control" / "python"))
+
+import membudget  # noqa: E402
+
 RECORD = HERE / "instructions.txt"
 MARGIN = 1.5  # instructions per call
+LEAST_PEAK_BYTES = 128 << 20  # of calls.c
 SKIPPED = 77  # the exit status that CTest shows as "Skipped"
 
 # The allocators, by the library that makes them the program's malloc without us.
@@ -51,8 +59,11 @@ def arguments():
     parser.add_argument("--library", default=build / "preload" / "libmembudget.so")
     parser.add_argument("--calls", default=build / "tests" / "golden" / "golden_calls")
     parser.add_argument("--record", action="store_true", help="write what was counted into instructions.txt")
+    parser.add_argument("--members", type=int, default=0, help="others that live in the group meanwhile")
     parser.add_argument("allocators", nargs="*", metavar="ALLOCATOR", help="some of: " + " ".join(ALLOCATORS))
     options = parser.parse_args()
+    if options.record and options.members:
+        parser.error("what is recorded is a process by itself, without --members")
     for allocator in options.allocators:
         if allocator not in ALLOCATORS:
             parser.error(f"no such allocator: {allocator}")
@@ -66,13 +77,42 @@ def environment(settings):
     return {**kept, **{name: value for name, value in settings.items() if value is not None}}
 
 
-def count(program, folder, settings):
+# Starts $1 other members of its group, runs the command, and keeps them until standard input is closed.
+BESIDE_OTHERS = """
+n=$1; shift
+for i in $(seq "$n"); do sleep 1000 & others="$others $!"; done
+"$@"; status=$?
+read line; kill $others
+exit $status
+"""
+
+
+def run_beside(members, command, settings):
+    """Runs the command in a group with so many others; fails unless all of them were members to its end."""
+    settings = {**settings, "MEMBUDGET_NAME": "golden"}
+    with subprocess.Popen(["sh", "-c", BESIDE_OTHERS, "sh", str(members), *command], env=environment(settings),
+                          text=True, stdin=PIPE, stdout=PIPE, stderr=PIPE) as shell:
+        calls = shell.stdout.readline()
+        os.environ["MEMBUDGET_DIR"] = settings["MEMBUDGET_DIR"]
+        group = membudget.attach("golden").snapshot()
+        output, errors = shell.communicate(timeout=100)
+    # The shell is one, too, and the program has been as large as its peak: what it counted was the group's.
+    if group.processes != members + 1 or group.peak_live_bytes < LEAST_PEAK_BYTES:
+        sys.exit(f"not the group that was meant: {group}")
+    return subprocess.CompletedProcess(command, shell.returncode, calls + output, errors)
+
+
+def count(program, folder, settings, members=0):
     """The instructions per call of each group that the program ran: {group: instructions}."""
     for old in pathlib.Path(folder).glob("callgrind.*"):
         old.unlink()
     command = ["valgrind", "--quiet", "--tool=callgrind", "--collect-atstart=no",
                f"--callgrind-out-file={folder}/callgrind.out", str(program)]
-    done = subprocess.run(command, env=environment(settings), text=True, capture_output=True, check=False, timeout=100)
+    if members:
+        done = run_beside(members, command, settings)
+    else:
+        done = subprocess.run(command, env=environment(settings), text=True, capture_output=True, check=False,
+                              timeout=100)
     # The loader and the library say on standard error when something cannot be preloaded.
     if done.returncode != 0 or done.stderr or not done.stdout.strip().isdigit():
         sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
@@ -90,7 +130,7 @@ def measure(options, allocator, folder):
     blocks = tempfile.mkdtemp(dir=folder)
     ours = count(options.calls, folder, {
         "LD_PRELOAD": os.path.abspath(options.library), "MEMBUDGET_ALLOCATOR": allocator, "MEMBUDGET_LIMIT": "16G",
-        "MEMBUDGET_DIR": blocks, **STEADY[allocator]})
+        "MEMBUDGET_DIR": blocks, **STEADY[allocator]}, options.members)
     raw = count(options.calls, folder, {"LD_PRELOAD": ALLOCATORS[allocator], **STEADY[allocator]})
     if not raw or ours.keys() != raw.keys():
         sys.exit(f"{allocator}: not the same groups: {sorted(ours)} and {sorted(raw)}")
@@ -120,8 +160,11 @@ def write_record(lines):
                       encoding="utf-8")
 
 
-def check(allocator, rows, recorded):
-    """Prints each call beside what is recorded; whether all are within the margin."""
+def check(allocator, rows, recorded, may_shrink):
+    """Prints each call beside what is recorded; whether all are within the margin.
+
+    In a group calls may be cheaper: peaks are noted in larger steps the more threads there are.
+    """
     good = set(recorded) == {call for call, _, _ in rows}
     if not good:
         print(f"{allocator}: instructions.txt has other calls than these; record them anew")
@@ -132,7 +175,7 @@ def check(allocator, rows, recorded):
             verdict = "not recorded"
         elif added > known + MARGIN:
             verdict = f"GREW by {added - known:.1f}"
-        elif added < known - MARGIN:
+        elif added < known - MARGIN and not may_shrink:
             verdict = f"SHRANK by {known - added:.1f}: record it, so that it stays"
         good = good and verdict == "ok"
         print(f"{allocator:<10} {call:<15} added {added:6.1f}  recorded {known}  {verdict}")
@@ -149,7 +192,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="membudget-golden.") as folder:
         for allocator in options.allocators or ALLOCATORS:
             rows = measure(options, allocator, folder)
-            good = check(allocator, rows, recorded.get(allocator, {})) and good
+            good = check(allocator, rows, recorded.get(allocator, {}), options.members > 0) and good
             lines[allocator] = [f"{allocator:<12} {call:<15} {ours:7.1f} {raw:10.1f} {ours - raw:7.1f}"
                                 for call, ours, raw in rows]
     if options.record:
