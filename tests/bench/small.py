@@ -88,7 +88,8 @@ def level(allocator, options):
     """Reading the level, in C and in Python; the allocator has no part in it."""
     samples = {name: Samples("membudget") for name in ("call", "load", "python")}
     settings = variants.ours(allocator)
-    python = {**settings, "PYTHONPATH": str(variants.REPOSITORY / "control" / "python"), "PYTHONDONTWRITEBYTECODE": "1"}
+    package = os.pathsep.join(str(tree / "control" / "python") for tree in (variants.REPOSITORY, variants.BUILD))
+    python = {**settings, "PYTHONPATH": package, "PYTHONDONTWRITEBYTECODE": "1"}
     for _ in range(options.runs):
         call, load = run([variants.BUILD / "tests" / "bench" / "bench_read_level"], settings).output.split()
         samples["call"].add(float(call))

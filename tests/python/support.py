@@ -10,8 +10,10 @@ from unittest import mock
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PACKAGE = os.path.join(ROOT, "control", "python")
-if PACKAGE not in sys.path:
-    sys.path.insert(0, PACKAGE)
+# With the part in C where it was built, which the tests named python.plain.* do without.
+MODULE = os.environ.get("MEMBUDGET_PYTHON_MODULE")
+PYTHONPATH = os.pathsep.join([PACKAGE] + ([os.path.dirname(MODULE)] if MODULE else []))
+sys.path[:0] = [folder for folder in PYTHONPATH.split(os.pathsep) if folder not in sys.path]
 
 from membudget import _abi, _slot  # noqa: E402
 
@@ -96,7 +98,7 @@ def run_preloaded(code, allocator="ptmalloc", timeout=120, **settings):
     `settings` are MEMBUDGET_... variables without that prefix.
     """
     assert os.path.exists(LIBRARY), f"build it first (or set MEMBUDGET_LIBRARY): {LIBRARY}"
-    environment = {**os.environ, "LD_PRELOAD": LIBRARY, "PYTHONPATH": PACKAGE, "MEMBUDGET_ALLOCATOR": allocator}
+    environment = {**os.environ, "LD_PRELOAD": LIBRARY, "PYTHONPATH": PYTHONPATH, "MEMBUDGET_ALLOCATOR": allocator}
     environment.pop("PYTHONMALLOC", None)
     environment.update({f"MEMBUDGET_{name}": str(value) for name, value in settings.items()})
     done = subprocess.run(

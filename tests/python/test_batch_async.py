@@ -9,7 +9,7 @@ import time
 import unittest
 from unittest import mock
 
-from support import PACKAGE
+from support import PYTHONPATH
 import membudget
 from test_batch import MIB, FakeBudget, Refusing
 
@@ -212,7 +212,8 @@ class ProgramTest(unittest.TestCase):
 
     def run_program(self, body, before=""):
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM.format(body=body, before=before)], env={**os.environ, "PYTHONPATH": PACKAGE},
+            [sys.executable, "-c", PROGRAM.format(body=body, before=before)],
+            env={**os.environ, "PYTHONPATH": PYTHONPATH},
             timeout=20, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
         return done.returncode, done.stdout, done.stderr
@@ -239,7 +240,7 @@ class ProgramTest(unittest.TestCase):
 
     def test_asyncio_is_not_loaded_without_need(self):
         code = "import membudget, sys; membudget.Batch(print); assert 'asyncio' not in sys.modules"
-        subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": PACKAGE}, timeout=20, check=True)
+        subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": PYTHONPATH}, timeout=20, check=True)
         self.assertIn("AsyncBatch", membudget.__all__)
         with self.assertRaises(AttributeError):
             membudget.nothing

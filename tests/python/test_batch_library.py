@@ -5,14 +5,14 @@ import subprocess
 import sys
 import unittest
 
-from support import ALLOCATORS, CLI, PACKAGE, BlockTestCase
+from support import ALLOCATORS, CLI, PYTHONPATH, BlockTestCase
 
 
 class LibraryTest(BlockTestCase):
     def run_under(self, code, *options, allocator="ptmalloc", status=0):
         """Runs Python code under the library; returns what it printed."""
         command = [CLI, "run", "--limit", "48M", "--allocator", allocator, *options, "--", sys.executable, "-c"]
-        environment = {**os.environ, "PYTHONPATH": PACKAGE}
+        environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
         environment.pop("PYTHONMALLOC", None)
         done = subprocess.run(
             [*command, PRELUDE + code], env=environment, timeout=60, text=True, stdout=subprocess.PIPE,

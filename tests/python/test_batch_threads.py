@@ -7,7 +7,7 @@ import threading
 import time
 import unittest
 
-from support import PACKAGE
+from support import PYTHONPATH
 import membudget
 from test_batch import MIB, FakeBudget
 
@@ -242,7 +242,7 @@ class ThreadsTest(unittest.TestCase):
 
     def test_sigterm_while_another_thread_flushes(self):
         done = subprocess.run(
-            [sys.executable, "-c", SIGTERM], env={**os.environ, "PYTHONPATH": PACKAGE}, timeout=WAIT_S,
+            [sys.executable, "-c", SIGTERM], env={**os.environ, "PYTHONPATH": PYTHONPATH}, timeout=WAIT_S,
             stdout=subprocess.PIPE, text=True,
         )
         self.assertEqual((done.returncode, done.stdout), (143, "[5, 2]\n"))

@@ -12,9 +12,56 @@ import threading
 import time
 import unittest
 
-from support import PACKAGE, BlockTestCase
+from support import MODULE, PYTHONPATH, BlockTestCase
 import membudget
-from membudget import Level, _abi, _futex
+from membudget import Level, _abi, _futex, _level
+
+
+class View:
+    """A level to be read: in memory, or, as another process's is, by a call."""
+
+    def __init__(self, is_in_memory):
+        self.level_byte = (ctypes.c_uint8 * 1)()
+        self.level_address = ctypes.addressof(self.level_byte) if is_in_memory else None
+
+    def read_level_byte(self):
+        if self.level_byte[0] == 1:
+            raise ProcessLookupError
+        return self.level_byte[0]
+
+
+class ReaderTest(unittest.TestCase):
+    def test_all_levels(self):
+        for is_in_memory in (True, False):
+            view, reader = View(is_in_memory), _level.Reader()
+            reader._read_from(view, _level.LEVELS)
+            for byte, level in enumerate(_level.LEVELS):
+                view.level_byte[0] = byte
+                if byte != 1:
+                    self.assertIs(reader.level, level)
+                    self.assertIs(reader.crossed, byte == 255)
+
+    @unittest.skipUnless(MODULE, "the part in C only")
+    def test_part_in_c(self):
+        reader = _level.Reader()
+        for read in (lambda: reader.level, lambda: reader.crossed):
+            with self.assertRaisesRegex(AttributeError, "no budget"):
+                read()
+        self.assertRaises(TypeError, reader._read_from, View(True), list(_level.LEVELS))
+        self.assertRaises(ValueError, reader._read_from, View(True), _level.LEVELS[:255])
+        self.assertRaises(AttributeError, reader._read_from, object(), _level.LEVELS)
+        view = View(False)
+        view.level_byte[0] = 1
+        reader._read_from(view, _level.LEVELS)
+        with self.assertRaises(ProcessLookupError):
+            reader.level
+        held = sys.getrefcount(view), sys.getrefcount(_level.LEVELS), sys.getrefcount(_level.Reader)
+        for _ in range(10):
+            other = _level.Reader()
+            other._read_from(view, _level.LEVELS)
+            other._read_from(view, _level.LEVELS)
+        del other
+        self.assertEqual(held, (sys.getrefcount(view), sys.getrefcount(_level.LEVELS), sys.getrefcount(_level.Reader)))
 
 
 class NoBudgetTest(unittest.TestCase):
@@ -35,6 +82,9 @@ class NoBudgetTest(unittest.TestCase):
         self.assertEqual(budget.limit_bytes, 0)
         self.assertEqual(budget.snapshot().counted_bytes, 0)
         self.assertIn("no limit, NONE", repr(budget))
+
+    def test_the_part_in_c_reads_where_it_was_built(self):
+        self.assertEqual(_level.Reader.__module__, "_membudget" if MODULE else "membudget._level")
 
     def test_limit_is_checked(self):
         for wrong in (-1, 2**63):
@@ -85,7 +135,7 @@ class NoBudgetTest(unittest.TestCase):
             "    await asyncio.sleep(0.1)\n"
             "asyncio.run(main())\n"
         )
-        subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": PACKAGE}, timeout=20, check=True)
+        subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": PYTHONPATH}, timeout=20, check=True)
 
 
 class LevelTest(unittest.TestCase):

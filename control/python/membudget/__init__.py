@@ -13,9 +13,10 @@ with `membudget run --limit 512M -- python3 app.py`.
 
 from ._attach import attach
 from ._batch import Batch
-from ._budget import Budget, Level, Snapshot
+from ._budget import Budget, Snapshot
 from ._errors import BadBlock, NotAttached, TargetNotFound
 from ._fork import after_fork, prepare_fork
+from ._level import Level
 
 __all__ = [
     "AsyncBatch",

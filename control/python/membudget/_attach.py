@@ -57,6 +57,5 @@ def _attach_own():
 
 
 def _refresh():
-    view = _own_budget._view
-    view.refresh()
-    _own_budget._level_byte = view.level_byte
+    _own_budget._view.refresh()
+    _own_budget._follow_view()

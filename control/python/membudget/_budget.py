@@ -1,24 +1,11 @@
-"""Budget: what a program reads of its own or another's memory budget, and Level."""
+"""Budget: what a program reads of its own or another's memory budget."""
 
-import enum
 import threading
 import time
 from collections import namedtuple
 
 from . import _abi
-
-
-class Level(enum.IntEnum):
-    """How pressed for memory the group is. Compare with >=; numbers as in GLib's GMemoryMonitor."""
-
-    NONE = _abi.NONE
-    LOW = _abi.LOW
-    MEDIUM = _abi.MEDIUM
-    CRITICAL = _abi.CRITICAL
-
-
-# A tuple of all bytes makes the property two index operations; none in it is above what the byte says.
-_LEVELS = tuple(max(level for level in Level if level <= byte) for byte in range(256))
+from ._level import LEVELS, Level, Reader
 
 Snapshot = namedtuple(
     "Snapshot",
@@ -34,7 +21,7 @@ pid is None for a group, whose sizes are sums over its processes, inherited byte
 Sums = namedtuple("Sums", "live mapped counted")
 
 
-class Budget:
+class Budget(Reader):
     """The memory budget of this process, of another one, or of a group; made by attach().
 
     Level and limits are the group's; sizes are of the process that was attached to, or of the group when
@@ -42,11 +29,14 @@ class Budget:
     process they raise ProcessLookupError once it has ended, and BadBlock when its block was damaged.
     """
 
-    __slots__ = ("_level_byte", "_view", "__weakref__")
+    __slots__ = ("_view", "__weakref__")
 
     def __init__(self, view):
         self._view = view
-        self._level_byte = view.level_byte
+        self._follow_view()
+
+    def _follow_view(self):
+        self._read_from(self._view, LEVELS)
 
     def __repr__(self):
         try:
@@ -55,16 +45,6 @@ class Budget:
             return f"<membudget.Budget: {error}>"
         of = f"{limit / 2**20:.1f} MiB" if limit else "no limit"
         return f"<membudget.Budget {held / 2**20:.1f} MiB of {of}, {level.name}>"
-
-    @property
-    def level(self):
-        """The group's Level right now. One load from memory, no system call (another's: one pread)."""
-        return _LEVELS[self._level_byte[0]]
-
-    @property
-    def crossed(self):
-        """Whether the budget is crossed: level is CRITICAL. Costs what level costs."""
-        return self._level_byte[0] == 255
 
     @property
     def live_bytes(self):
@@ -153,7 +133,7 @@ class Budget:
             pid=None if view.is_group else process.pid,
             command=_abi.text(process.command),
             allocator=_abi.text(process.allocator),
-            level=_LEVELS[self._level_byte[0]],
+            level=self.level,
             limit_bytes=header.limit_bytes,
             hard_limit_bytes=header.hard_limit_bytes,
             low_bytes=header.low_bytes,

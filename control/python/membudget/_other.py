@@ -24,6 +24,7 @@ class OtherView:
     """A process of a block (`index` of its slot), or with index None all of them: the group."""
 
     wait_slice = 1.0  # seconds; how late the end of the target is noticed
+    level_address = None  # memory of a file that may be cut off is not to be read
     can_reserve = False  # only a process itself knows when it flushes
 
     def __init__(self, file, index=None):
@@ -38,6 +39,10 @@ class OtherView:
     @staticmethod
     def _identity_of(process):
         return process.pid, process.start_time
+
+    def read_level_byte(self):
+        """The level's number."""
+        return self.level_byte[0]
 
     def header(self):
         """A copy of the header."""

@@ -54,6 +54,7 @@ class OwnView:
         self._slot = Slot(_abi.Process.from_address(process) if process else _abi.Process())
         self._address = ctypes.addressof(self._header)
         self.level_byte = memoryview(self._header).cast("B")[_abi.LEVEL_OFFSET :][:1]
+        self.level_address = self._address + _abi.LEVEL_OFFSET  # valid as long as the view: never unmapped
 
     def header(self):
         """The header itself."""
