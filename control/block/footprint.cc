@@ -55,10 +55,21 @@ int64_t measure_below(const Header *h, int64_t counted) {
 
 void raise_to(int64_t &word, int64_t bytes) { store(word, largest(load(word), bytes)); }
 
-// Where no cgroup is charged, each process answers for its own; a forked child shares its parent's pages.
-int64_t overhead_of_members(const Block &block, Process *self, int64_t charged, int64_t fresh_bytes) {
-  int64_t counted = process_live_bytes(self) + process_mapped_bytes(self) - fresh_bytes;
-  store(self->overhead_bytes, at_least_zero(charged - counted - load(self->inherited_overhead_bytes)));
+bool is_forked(const Process *p) { return load(p->inherited_live_bytes) + load(p->inherited_mapped_bytes) > 0; }
+
+// A process's part of it where no cgroup is charged. A forked child shares its parent's pages until it copies them, by
+// writing: by what it has to itself beyond its own count they are seen.
+int64_t overhead_of(const Process *self, const Reading &now, int64_t fresh_bytes) {
+  int64_t live = process_live_bytes(self), mapped = process_mapped_bytes(self);
+  if (now.private_bytes < 0)
+    return at_least_zero(now.charged_bytes - (live + mapped - fresh_bytes) - load(self->inherited_overhead_bytes));
+  int64_t own = at_least_zero(live - load(self->inherited_live_bytes)) +
+                at_least_zero(mapped - load(self->inherited_mapped_bytes));
+  return at_least_zero(now.private_bytes - at_least_zero(own - fresh_bytes));
+}
+
+int64_t overhead_of_members(const Block &block, Process *self, const Reading &now, int64_t fresh_bytes) {
+  store(self->overhead_bytes, overhead_of(self, now, fresh_bytes));
   int64_t sum = 0;
   for_each_process(block, [&](Process *p) { sum += load(p->overhead_bytes); });
   return sum;
@@ -114,12 +125,12 @@ void footprint_measure_if_due(const Block &block, Process *self, int64_t counted
 
 void footprint_measure(const Block &block, Process *self, int64_t counted, int64_t fresh_bytes) {
   Header *h = block.header;
-  Reading now = needs_reading(h) ? meter.read() : Reading{0, -1, false};
+  Reading now = needs_reading(h) ? meter.read(is_forked(self)) : Reading{0, -1, false, -1};
   if (fresh_bytes < kLeastFresh) fresh_bytes = 0;
   if (now.whole_bytes > 0 && now.whole_bytes != load(h->whole_bytes)) marks_set(h, {}, now.whole_bytes);
   if (is_footprint(h) && now.charged_bytes >= 0) {
     int64_t overhead = now.is_of_cgroup ? at_least_zero(now.charged_bytes - (counted - fresh_bytes))
-                                        : overhead_of_members(block, self, now.charged_bytes, fresh_bytes);
+                                        : overhead_of_members(block, self, now, fresh_bytes);
     store(h->overhead_bytes, overhead);
   }
   raise_to(h->peak_footprint_bytes, footprint(h, counted));

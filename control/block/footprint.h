@@ -19,11 +19,12 @@ struct Reading {
   int64_t whole_bytes;    // what percentages are shares of; 0: not known
   int64_t charged_bytes;  // -1: not known
   bool is_of_cgroup;      // charged to the whole cgroup, else to this process alone
+  int64_t private_bytes;  // what a forked child has to itself, where no cgroup is charged; else -1
 };
 
 // How this process measures, and has its allocator hand back what it keeps. Readers have none and measure nothing.
 struct Meter {
-  Reading (*read)();
+  Reading (*read)(bool is_forked);  // a process that inherited memory
   void (*trim)();
   void (*follow)(const Header *, int64_t counted);  // the level or the count have changed
 };

@@ -139,4 +139,11 @@ int64_t own_anonymous_bytes() {
   return (resident - shared) * sysconf(_SC_PAGESIZE);
 }
 
+int64_t own_private_bytes() {
+  ErrnoGuard guard;
+  char text[2048];
+  if (!read_file("/proc/self/smaps_rollup", text, sizeof text)) return -1;
+  return field(text, "Private_Dirty:") * 1024;
+}
+
 }  // namespace membudget

@@ -38,4 +38,8 @@ int64_t cgroup_charged_bytes(const MemoryCgroup &);
 // This process's resident anonymous memory, -1 without /proc. About 4 us.
 int64_t own_anonymous_bytes();
 
+// What of it no other process shares: its private dirty pages. -1 where the kernel has no smaps_rollup (before 4.14).
+// Some 4 ms for each 100 MiB of the process.
+int64_t own_private_bytes();
+
 }  // namespace membudget

@@ -13,6 +13,7 @@ import harness
 
 MIB = 2**20
 NOBODY = 65534
+PYTHON_PACKAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../control/python")
 SLOTS = 256
 
 # What every script starts with: says(...) writes a line, waits() until the test closes standard input.
@@ -205,6 +206,37 @@ succeeds(pid)
         self.assertAlmostEqual(self.show()["live_bytes"], members[self.process.pid]["live_bytes"] + 15 * MIB, delta=MIB)
         self.end()
         self.check_nothing_is_left()
+
+    def test_the_footprint_has_what_a_child_copies(self):
+        """As CPython does by reading what it inherited: no allocation tells of it, and the budget is crossed by it."""
+        self.start("""
+import gc, membudget, time
+rows = [(number, str(number)) for number in range(600_000)]
+gc.disable()
+budget = membudget.attach()
+budget.limit_bytes = budget.counted_bytes + (50 << 20)
+def is_crossed(seconds):  # it is measured now and then while memory grows
+    end = time.monotonic() + seconds
+    while not budget.crossed and time.monotonic() < end: more = [bytearray(100 << 10) for _ in range(100)]
+    return int(budget.crossed)
+def child():
+    before = is_crossed(0.5)
+    for row in rows: row[1]
+    after = is_crossed(20)
+    says(before, after, os.getpid(), budget.limit_bytes - budget.counted_bytes)
+    os.close(0)
+    signal.pause()
+forks(child)
+waits()
+""", MEMBUDGET_MEASURE="footprint", MEMBUDGET_PYTHONMALLOC="malloc", PYTHONPATH=PYTHON_PACKAGE)
+        before, after, child, left = self.hear()
+        if self.show().get("cgroup", {}).get("limit_bytes"):
+            self.skipTest("in a cgroup with a limit all that it charges is measured, whoever copied it")
+        self.assertEqual((before, after), (0, 1))
+        self.assertGreater(left, 30 * MIB)
+        self.assertGreater(self.members()[child]["copied_bytes"], 50 * MIB)
+        os.kill(child, signal.SIGKILL)
+        self.end()
 
     def test_limit_of_a_running_group(self):
         """The level follows at once, for all of its members, in both directions."""

@@ -25,15 +25,16 @@ struct World {
   int trims = 0, readings = 0;
   bool is_of_cgroup = true;
   int64_t most_touched = INT64_MAX;  // of what is counted
+  int64_t private_bytes = -1;        // of a forked child
   const unit::StartedLedger *ledger = nullptr;
 } world;
 
-Reading read_world() {
+Reading read_world(bool is_forked) {
   ++world.readings;
   return {
       world.whole,
       std::min(world.ledger->live(), world.most_touched) + world.needed_overhead + world.kept + world.charged_to_others,
-      world.is_of_cgroup};
+      world.is_of_cgroup, is_forked ? world.private_bytes : -1};
 }
 void trim_world() {
   ++world.trims;
@@ -195,6 +196,26 @@ TEST(Footprint, OfOneProcessWithoutACgroup) {
     grow_until(budget, MEMBUDGET_CRITICAL, kWhole);
     EXPECT_EQ(budget.process->overhead_bytes, 5 * kMiB);
     EXPECT_EQ(budget.header()->overhead_bytes, 5 * kMiB);
+  });
+}
+
+TEST(Footprint, OfAForkedChildWithoutACgroupIsWhatItCopied) {
+  unit::in_child([] {
+    world.is_of_cgroup = false;
+    Budgeted budget(percent(95));
+    unit::allocated(60 * kMiB);
+    budget.process->inherited_live_bytes = budget.live();  // as if all of it had been there at the fork
+    world.private_bytes = 30 * kMiB;
+    unit::allocated(10 * kMiB);
+    footprint_measure(*budget.block, budget.process, 10 * kMiB, 0);
+    EXPECT_EQ(budget.header()->overhead_bytes, 20 * kMiB);
+    world.private_bytes = 4 * kMiB;  // not all of what it allocated is touched yet
+    footprint_measure(*budget.block, budget.process, 10 * kMiB, 0);
+    EXPECT_EQ(budget.header()->overhead_bytes, 0);
+    unit::freed(65 * kMiB);  // of its parent's: not taken off what is its own
+    world.private_bytes = 6 * kMiB;
+    footprint_measure(*budget.block, budget.process, 0, 0);
+    EXPECT_EQ(budget.header()->overhead_bytes, 6 * kMiB);
   });
 }
 

@@ -9,6 +9,8 @@
 #include <fstream>
 #include <string>
 
+#include "tests/unit/child.h"
+
 namespace membudget {
 namespace {
 
@@ -31,6 +33,20 @@ TEST(Machine, OwnAnonymousMemoryIsThere) {
   auto *pages = static_cast<char *>(malloc(32 * kMiB));
   for (int64_t i = 0; i < 32 * kMiB; i += 4096) pages[i] = 1;
   EXPECT_NEAR(static_cast<double>(own_anonymous_bytes() - before), 32.0 * kMiB, 1.0 * kMiB);
+  free(pages);
+}
+
+TEST(Machine, PrivateMemoryGrowsByWhatAChildCopies) {
+  auto *pages = static_cast<char *>(malloc(32 * kMiB));
+  for (int64_t i = 0; i < 32 * kMiB; i += 4096) pages[i] = 1;
+  unit::in_child([pages] {
+    int64_t before = own_private_bytes();
+    if (before < 0) GTEST_SKIP() << "this kernel has no smaps_rollup";
+    for (int64_t i = 0; i < 32 * kMiB; i += 4096) EXPECT_EQ(pages[i], 1);
+    EXPECT_NEAR(static_cast<double>(own_private_bytes() - before), 0.0, 1.0 * kMiB);
+    for (int64_t i = 0; i < 32 * kMiB; i += 4096) pages[i] = 2;
+    EXPECT_NEAR(static_cast<double>(own_private_bytes() - before), 32.0 * kMiB, 1.0 * kMiB);
+  });
   free(pages);
 }
 
