@@ -48,6 +48,7 @@ struct Request {
   std::vector<std::string> variables;  // NAME=VALUE
   std::string profile;                 // mean bytes between sampled stacks; empty: as the environment says
   bool with_summary = false;
+  bool as_json = false;
   bool sets_limits = false;
   Arguments command;
 };
@@ -70,6 +71,7 @@ Request parse_request(const Arguments &arguments) {
   app.add_flag("--profile{512K}", request.profile,
                "Take stacks of blocks that far apart, 512K unless given as --profile=SIZE; see `membudget profile`");
   app.add_flag("--summary", request.with_summary, "Stay as its parent, and print what it used at the end");
+  app.add_flag("--json", request.as_json, "The summary as a JSON object, on standard error, too")->needs("--summary");
   app.add_option("--env", request.variables, "Set a variable for the command; may be given again")
       ->type_name("NAME=VALUE")
       ->allow_extra_args(false);
@@ -144,7 +146,8 @@ int run_with_summary(const Request &request, const std::string &path, const Envi
   Outcome outcome =
       supervise(start, keeper->changes_fd(), [&](pid_t child, bool ended) { keeper->look(child, ended); });
   keeper->clear_up();
-  fmt::print(stderr, "{}", keeper->text(outcome, request.command));
+  fmt::print(stderr, "{}",
+             request.as_json ? keeper->json(outcome, request.command) : keeper->text(outcome, request.command));
   return outcome.exit_status;
 }
 

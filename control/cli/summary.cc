@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "control/cli/report.h"
 #include "control/cli/text.h"
 
 namespace membudget::cli {
@@ -103,6 +104,26 @@ std::string SummaryKeeper::text(const Outcome &outcome, const std::vector<std::s
   text += row("time", fmt::format("{:.2f} s, {:.2f} s user, {:.2f} s system", outcome.wall_s,
                                   seconds(outcome.usage.ru_utime), seconds(outcome.usage.ru_stime)));
   return text;
+}
+
+std::string SummaryKeeper::json(const Outcome &outcome, const std::vector<std::string> &command) const {
+  Json object = {{"name", name_},
+                 {"command", command},
+                 {"exit_status", outcome.exit_status},
+                 {"minor_faults", outcome.usage.ru_minflt},
+                 {"major_faults", outcome.usage.ru_majflt},
+                 {"peak_rss_bytes", outcome.usage.ru_maxrss * 1024},
+                 {"wall_s", outcome.wall_s},
+                 {"user_s", seconds(outcome.usage.ru_utime)},
+                 {"system_s", seconds(outcome.usage.ru_stime)}};
+  if (outcome.signal != 0) object["signal"] = outcome.signal;
+  if (auto snapshot = counters()) {
+    object["limit_bytes"] = snapshot->limit_bytes;
+    object["peak_live_bytes"] = snapshot->peak_live_bytes;
+    object["peak_counted_bytes"] = snapshot->peak_counted_bytes;
+    object["crossings"] = snapshot->crossings;
+  }
+  return json_text(object) + "\n";
 }
 
 }  // namespace membudget::cli

@@ -41,6 +41,8 @@ class SummaryKeeper {
 
   // The lines that are printed.
   std::string text(const Outcome &, const std::vector<std::string> &command) const;
+  // The same as a JSON object; what is not known is left out.
+  std::string json(const Outcome &, const std::vector<std::string> &command) const;
 
  private:
   bool was_made_since_start() const;

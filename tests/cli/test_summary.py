@@ -1,5 +1,6 @@
 """membudget run --summary: its figures, and that it stands in for the command: signals, jobs, statuses."""
 
+import json
 import os
 import pty
 import re
@@ -55,6 +56,19 @@ class Figures(CliCase):
         self.assertRegex(text, r"\n  page faults +[\d,]+ minor, [\d,]+ major\n")
         self.assertRegex(text, r"\n  time +\d+\.\d\d s, \d+\.\d\d s user, \d+\.\d\d s system\n\Z")
         self.assertIn("exit status 0", text.splitlines()[0])
+
+    def test_as_json(self):
+        text = self.summary(TARGET, input=f"a {20 * MIB}\nf\na 1\n", stdin=None, options=("--limit", "16M", "--json"))
+        figures = json.loads(text)
+        self.assertEqual((figures["command"], figures["exit_status"]), ([TARGET], 0))
+        self.assertEqual((figures["limit_bytes"], figures["crossings"]), (16 * MIB, 1))
+        self.assertTrue(20 * MIB <= figures["peak_live_bytes"] < 21 * MIB)
+        self.assertTrue(20 * MIB < figures["peak_rss_bytes"] < 40 * MIB)
+        self.assertGreaterEqual(figures["wall_s"], 0)
+        self.assertNotIn("signal", figures)
+        killed = self.summary("sh", "-c", "kill -KILL $$", options=("--json",), status=137)
+        self.assertEqual(json.loads(killed)["signal"], 9)
+        self.refuse(2, "run", "--json", "--", "true", says="--summary")
 
     def test_without_a_limit(self):
         self.assertRegex(self.summary("sleep", "0.1"), r"\n  limit +none\n")
