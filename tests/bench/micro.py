@@ -25,14 +25,18 @@ def workload(name, threads, seconds, settings, *arguments):
 
 
 def compare(work, allocator, options, threads=1):
-    """[Row] of one work by one allocator."""
+    """[Row] of one work by one allocator: with the library, and of that what forwarding alone takes."""
     label = work if threads == 1 else f"{work}, {threads} threads"
-    results = interleaved({
-        "raw": workload(work, threads, options.seconds, variants.raw(allocator)),
-        "membudget": workload(work, threads, options.seconds, variants.ours(allocator)),
-    }, options.runs)
-    return [Row(label, allocator, METRIC, UNIT, RATIO, results["membudget"][METRIC], results["raw"][METRIC],
-                TARGETS[work][allocator])]
+    sides = {"raw": variants.raw, "membudget": variants.ours}
+    if threads == 1:
+        sides["forwarded"] = variants.forwarded
+    results = interleaved({name: workload(work, threads, options.seconds, settings(allocator))
+                           for name, settings in sides.items()}, options.runs)
+    raw = results["raw"][METRIC]
+    rows = [Row(label, allocator, METRIC, UNIT, RATIO, results["membudget"][METRIC], raw, TARGETS[work][allocator])]
+    if threads == 1:
+        rows.append(Row(label, allocator, f"{METRIC}, uncounted", UNIT, RATIO, results["forwarded"][METRIC], raw))
+    return rows
 
 
 def near(allocator, options, threads):

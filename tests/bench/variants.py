@@ -45,6 +45,12 @@ def ours(allocator, limit=FAR, **settings):
     return checked(environment, LIBRARY.name)
 
 
+def forwarded(allocator):
+    """The same without a block to count in: what it takes to stand between a program and its allocator at all."""
+    environment = ours(allocator, MEMBUDGET_DIR="/nonexistent", MEMBUDGET_LOG="quiet")
+    return checked(environment, LIBRARY.name)
+
+
 def preloaded(library, **settings):
     """Another accounting tool."""
     return checked({"LD_PRELOAD": library, **settings}, os.path.basename(library))
