@@ -1,9 +1,8 @@
 // The footprint: counted bytes plus the overhead, which is what the kernel charges beyond them, as last measured.
 //
 // Counted bytes move exactly; the overhead is measured by whoever is in the slow path when memory has grown a
-// little since (by an eighth of the room to the next mark, 64 KiB at the least), fallen by a sixteenth of the limit, or some
-// milliseconds have passed.
-// Nothing is measured for an idle process. Between two measurements the footprint is wrong by what the kernel
+// little since (by an eighth of the room to the next mark, 64 KiB at the least), fallen by a sixteenth of the limit, or
+// some milliseconds have passed. Nothing is measured for an idle process. Between two measurements the footprint is wrong by what the kernel
 // charged meanwhile without a count: a fraction of the growth, page tables, other processes of the cgroup.
 // Memory that is allocated and not touched counts nevertheless: the overhead is never below 0.
 //

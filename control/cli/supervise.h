@@ -22,9 +22,9 @@ struct Outcome {
   rusage usage{};  // of the command and those of its children that it waited for
 };
 
-// Calls `start` in a child, which must execute the command, and returns when it has ended. `look` is called
-// from time to time (no longer than `longest_pause_ms` apart), whenever `watched_fd` (-1: none) can be read, and once more after the end, before the
-// child is reaped.
+// Calls `start` in a child, which must execute the command, and returns when it has ended. `look` is called from
+// time to time (no longer than `longest_pause_ms` apart), whenever `watched_fd` (-1: none) can be read, and once more
+// after the end, before the child is reaped.
 Outcome supervise(const std::function<void()> &start, int watched_fd,
                   const std::function<void(pid_t child, bool ended)> &look, int64_t longest_pause_ms = 1000);
 
