@@ -50,8 +50,9 @@ bool is_byte_suffix(const char *text, bool after_unit) {
 }
 
 bool set_share(const Number &number, membudget_amount *out) {
+  if (number.whole > 100) return false;
   int64_t millionths = number.whole * (kMillion / 100) + number.millionths / 100;
-  if (number.whole > 100 || millionths > kMillion) return false;
+  if (millionths > kMillion) return false;
   *out = {millionths, MEMBUDGET_UNIT_MILLIONTHS, 1};
   return true;
 }
