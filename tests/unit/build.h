@@ -11,6 +11,9 @@ constexpr int kSlowdown = 4;
 constexpr int kSlowdown = 1;
 #endif
 
+// Whether what the code writes to is taken twice: ThreadSanitizer keeps a shadow of it.
+constexpr bool kMemoryHasShadow = kSlowdown == 20;
+
 constexpr int scaled(int calls) { return calls / kSlowdown; }
 
 // Whether an addition of the ledger's is one instruction: then no signal handler can come in between.

@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include <array>
+#include <atomic>
 #include <thread>
 
 #include "tests/unit/build.h"
@@ -14,15 +16,37 @@
 namespace membudget {
 namespace {
 
-// Each adds one small block and takes it away again, next to the limit, and checks after every call.
-void hover(unit::SumChecker &checker, int thread, int64_t bytes, int rounds) {
+// Where each of the two waits until the other is there as well: on a loaded machine they would else seldom run at
+// the same time, or never.
+class Meeting {
+ public:
+  // The number of this thread's `visits` to the meeting, the same on both sides.
+  void wait(int thread) {
+    const int visit = visits_[static_cast<size_t>(thread)].fetch_add(1) + 1;
+    while (visits_[static_cast<size_t>(1 - thread)].load() < visit) sched_yield();
+  }
+
+ private:
+  std::array<std::atomic<int>, 2> visits_ = {};
+};
+
+constexpr int kMeetings = 32;
+
+// Each adds one small block and takes it away again, next to the limit, and checks after every call. Some times
+// both hold theirs for certain; after each of these they set off together.
+void hover(unit::SumChecker &checker, Meeting &meeting, int thread, int64_t bytes, int rounds) {
   cpu_set_t processor;
   CPU_ZERO(&processor);
   CPU_SET(static_cast<size_t>(thread), &processor);
   pthread_setaffinity_np(pthread_self(), sizeof processor, &processor);
-  for (int i = 0; i < rounds; ++i) {
+  const int rounds_apart = rounds / kMeetings;
+  for (int i = 0; i < kMeetings * rounds_apart; ++i) {
+    const bool meets = i % rounds_apart == 0;
+    if (meets) meeting.wait(thread);  // neither holds one
     checker.allocate(thread, bytes);
+    if (meets) meeting.wait(thread);  // both do
     checker.check();
+    if (meets) meeting.wait(thread);
     checker.release(thread, bytes);
     checker.check();
   }
@@ -36,11 +60,14 @@ void run_litmus(int64_t room, int64_t bytes, int rounds) {
   unit::SumChecker checker(*ledger.block, marks, 3, kLimit);
   checker.allocate(2, kLimit - room);
   ledger::thread_ends();
-  std::thread other([&] { hover(checker, 1, bytes, rounds); });
-  hover(checker, 0, bytes, rounds);
+  Meeting meeting;
+  std::thread other([&] { hover(checker, meeting, 1, bytes, rounds); });
+  hover(checker, meeting, 0, bytes, rounds);
   other.join();
   checker.expect_exact(ledger.process);
-  checker.expect_no_crossing_unseen(0);
+  checker.expect_no_crossing_unseen(kMeetings);
+  EXPECT_GE((*ledger.block).header->crossings, static_cast<uint64_t>(kMeetings))
+      << "one for each time both held theirs";
 }
 
 TEST(LedgerLitmus, TwoThreadsAtTheMark) {

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <string>
 
+#include "tests/unit/build.h"
 #include "tests/unit/child.h"
 
 namespace membudget {
@@ -28,6 +29,7 @@ TEST(Machine, MemoryLimitIsAtMostTheMachines) {
 }
 
 TEST(Machine, OwnAnonymousMemoryIsThere) {
+  if (unit::kMemoryHasShadow) GTEST_SKIP() << "ThreadSanitizer's shadow of the memory counts, too";
   int64_t before = own_anonymous_bytes();
   EXPECT_GT(before, 0);
   auto *pages = static_cast<char *>(malloc(32 * kMiB));
