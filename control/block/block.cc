@@ -266,14 +266,17 @@ bool block_remove_if_unused(const char *path) {
 
 bool block_populate(void *address, size_t bytes) {
   ErrnoGuard guard;
-  if (madvise(address, bytes, MADV_POPULATE_WRITE) == 0) return memset(address, 0, bytes) != nullptr;
+  if (madvise(address, bytes, MADV_POPULATE_WRITE) == 0) return true;
   if (errno != EINVAL && errno != ENOSYS) return false;
   // Before Linux 5.14: have the kernel write into each page; where a touch of ours would raise SIGBUS,
   // its write fails with EFAULT.
   constexpr size_t kPage = 4096;
-  for (size_t offset = 0; offset < bytes; offset += kPage)
-    if (syscall(SYS_getcpu, static_cast<char *>(address) + offset, nullptr, nullptr) != 0) return false;
-  return memset(address, 0, bytes) != nullptr;
+  for (size_t offset = 0; offset < bytes; offset += kPage) {
+    char *page = static_cast<char *>(address) + offset;
+    if (syscall(SYS_getcpu, page, nullptr, nullptr) != 0) return false;
+    memset(page, 0, sizeof(unsigned));
+  }
+  return true;
 }
 
 }  // namespace membudget

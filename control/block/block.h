@@ -10,6 +10,11 @@
 
 #include <membudget/abi.h>
 
+// Where the unit tests let others step in; nothing in what is installed.
+#ifndef MEMBUDGET_YIELD_POINT
+#define MEMBUDGET_YIELD_POINT()
+#endif
+
 namespace membudget {
 
 using Header = membudget_header;
@@ -62,8 +67,9 @@ int block_create_private(const char *name, Block *out);
 
 void block_close(Block *);
 
-// Takes memory for the pages of [address, address + bytes), page-aligned, and zeroes them. False where
-// there is none: a touch would then raise SIGBUS (a full file system, a truncated file).
+// Takes memory for the pages of [address, address + bytes), page-aligned, of a file that nobody has written to
+// there; what somebody did write meanwhile stays (before Linux 5.14 but for each page's first word). False where there
+// is none: a touch would then raise SIGBUS (a full file system, a truncated file).
 bool block_populate(void *address, size_t bytes);
 
 // --- process slots ---

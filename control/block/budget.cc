@@ -79,7 +79,8 @@ void withdraw_all(const Block &block) {
   MEMBUDGET_YIELD_POINT();
 }
 
-void distribute(const Block &block, const Totals &totals) {
+// Ends early when another evaluation has begun meanwhile: its allowances are the ones that count.
+void distribute(const Block &block, const Totals &totals, uint32_t evaluation) {
   Marks marks = marks_around(block.header, block_level(block.header), totals.counted());
   int64_t room = marks.up >= kFar / 2 ? kFar : marks.up - 1 - totals.counted();
   // Past the hard limit's reserve: what put the count there is about to be taken back, and not to be had again.
@@ -88,6 +89,8 @@ void distribute(const Block &block, const Totals &totals) {
       share_of(marks.down <= -kFar / 2 ? kFar : at_least_zero(totals.counted() - marks.down), totals.shards);
   int64_t step = peak_step_bytes(totals.shards);
   for_each_shard(block, [&](Process *p, Shard &s, bool owned) {
+    MEMBUDGET_YIELD_POINT();
+    if (__atomic_load_n(&block.header->allowance_sequence, __ATOMIC_ACQUIRE) != evaluation) return;
     int64_t net = load(s.ceiling_bytes);  // as summed up: what came since is not covered, and will be looked at
     if (owned)
       arm(s, net, growth, shrinkage, step);
@@ -140,20 +143,43 @@ uint32_t level_now(const Block &block, Process *self, int64_t fresh_bytes, Total
 
 // Under the lock. `self` and `fresh_bytes` as in budget_attend(); `self` NULL measures nothing.
 void evaluate_locked(const Block &block, Process *self, int64_t fresh_bytes) {
-  uint32_t sequence = __atomic_load_n(&block.header->allowance_sequence, __ATOMIC_RELAXED) | 1u;
-  __atomic_store_n(&block.header->allowance_sequence, sequence, __ATOMIC_SEQ_CST);
+  // Odd, and no other evaluation's, not even one's that never came to its end.
+  uint32_t evaluation = (__atomic_load_n(&block.header->allowance_sequence, __ATOMIC_RELAXED) + 1) | 1u;
+  __atomic_store_n(&block.header->allowance_sequence, evaluation, __ATOMIC_SEQ_CST);
   withdraw_all(block);
   Totals totals = take_stock(block);
   uint32_t level = level_now(block, self, fresh_bytes, &totals);
   peaks_note(block, totals);
   MEMBUDGET_YIELD_POINT();
+  if (__atomic_load_n(&block.header->allowance_sequence, __ATOMIC_ACQUIRE) != evaluation) return;  // see distribute()
   set_level(block, level, totals);
   if (self) footprint_follow(block.header, totals.counted());
   MEMBUDGET_YIELD_POINT();
-  distribute(block, totals);
-  __atomic_store_n(&block.header->allowance_sequence, sequence + 1, __ATOMIC_SEQ_CST);
-  // Stopped for so long that another took the lock: what was handed out here may be from before what it did.
-  if (!lock_is_own(block.header)) budget_request_attention(block, nullptr);
+  distribute(block, totals, evaluation);
+  __atomic_compare_exchange_n(&block.header->allowance_sequence, &evaluation, evaluation + 1, false, __ATOMIC_SEQ_CST,
+                              __ATOMIC_RELAXED);
+}
+
+// Whether an evaluation was begun and not ended: by a holder of the lock that died, or was stopped.
+bool evaluation_was_left(const Header *h) {
+  return (__atomic_load_n(&h->allowance_sequence, __ATOMIC_RELAXED) & 1u) != 0;
+}
+
+// Runs f(lock) under the lock. When that was taken away meanwhile, what was written since may be from before what
+// others did: then the level is brought in line and allowances are handed out anew, by a holder that kept it.
+template <typename F>
+void under_lock(const Block &block, F &&f) {
+  bool was_held;
+  {
+    BlockLock lock(block.header);
+    f(lock);
+    was_held = lock.is_held();
+  }
+  while (!was_held) {
+    BlockLock lock(block.header);
+    evaluate_locked(block, nullptr, 0);
+    was_held = lock.is_held();
+  }
 }
 
 // What the group's counted bytes can be at most and at least, seen from a shard that stands at its net.
@@ -186,8 +212,9 @@ Reach reach_of(const Block &block, const Shard *mine, int64_t net_of_mine, bool 
 
 constexpr int64_t kLeastShare = 1024;  // below it, what others do not use is called in instead
 
-// Grants `shard` a part of what nobody has been granted. False when that is too little.
-bool grant(const Block &block, Shard *shard) {
+// Grants `shard` a part of what nobody has been granted. False when that is too little, or cannot be told.
+bool grant(const Block &block, Shard *shard, const BlockLock &lock) {
+  if (evaluation_was_left(block.header)) return false;
   Totals totals = group_totals(block);
   Marks marks = marks_around(block.header, block_level(block.header), totals.counted());
   bool no_up = marks.up >= kFar / 2, no_down = marks.down <= -kFar / 2;
@@ -203,6 +230,7 @@ bool grant(const Block &block, Shard *shard) {
   if (!shard) return up >= 0 && down >= 0;
   bool alone = reach.shards <= 1;
   if (up < 0 || down < 0 || (!alone && (up < 2 * kLeastShare || down < 2 * kLeastShare))) return false;
+  if (!lock.is_held()) return false;
   arm(*shard, net, alone || no_up ? up : up / 2, alone || no_down ? down : down / 2, peak_step_bytes(reach.shards));
   return true;
 }
@@ -252,40 +280,53 @@ static bool reap_now_and_then(const Block &block) {
 }
 
 void budget_attend(const Block &block, Process *self, Shard *shard, int64_t fresh_bytes) {
-  {
-    BlockLock lock(block.header);
-    if (reap_now_and_then(block) || footprint_is_due(block.header) || !grant(block, shard))
-      evaluate_locked(block, self, fresh_bytes);
-  }
+  under_lock(block, [&](const BlockLock &lock) {
+    bool is_due = reap_now_and_then(block) || footprint_is_due(block.header);
+    if (is_due || !grant(block, shard, lock)) evaluate_locked(block, self, fresh_bytes);
+  });
   if (self) budget_note_peaks(block, self);
 }
 
-Shard *budget_adopt(const Block &block, Process *p, uint32_t tid) {
-  BlockLock lock(block.header);
-  uint32_t high = shard_high(p);
-  uint32_t i = 1;
-  while (i < high && has_owner(p, i)) ++i;
-  if (i >= MEMBUDGET_SHARDS) return nullptr;
+// The first shard without an owner, claimed for `tid`: by compare and exchange, since a holder of the lock that
+// was stopped may do the same. 0 when there is none, or no memory for it.
+static uint32_t claim_shard(Process *p, uint32_t tid) {
   constexpr uint32_t kShardsInPage = 4096 / sizeof(Shard);
-  if (i >= high) {
-    if (i % kShardsInPage == 0 && !block_populate(&p->shards[i], 4096)) return nullptr;
-    __atomic_store_n(&p->shard_high, i + 1, __ATOMIC_RELEASE);
+  for (uint32_t i = 1; i < MEMBUDGET_SHARDS; ++i) {
+    uint32_t high = shard_high(p), nobody = 0;
+    if (i < high && has_owner(p, i)) continue;
+    if (i >= high && i % kShardsInPage == 0 && !block_populate(&p->shards[i], 4096)) return 0;
+    MEMBUDGET_YIELD_POINT();
+    if (!__atomic_compare_exchange_n(&p->shard_owner[i], &nobody, tid, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+      continue;
+    MEMBUDGET_YIELD_POINT();
+    while (high <= i &&
+           !__atomic_compare_exchange_n(&p->shard_high, &high, i + 1, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {}
+    return i;
   }
-  __atomic_store_n(&p->shard_owner[i], tid, __ATOMIC_RELAXED);
-  if (!grant(block, &p->shards[i])) evaluate_locked(block, p, 0);
-  return &p->shards[i];
+  return 0;
+}
+
+Shard *budget_adopt(const Block &block, Process *p, uint32_t tid) {
+  uint32_t i = 0;
+  under_lock(block, [&](const BlockLock &lock) {
+    i = claim_shard(p, tid);
+    if (i != 0 && !grant(block, &p->shards[i], lock)) evaluate_locked(block, p, 0);
+  });
+  return i != 0 ? &p->shards[i] : nullptr;
 }
 
 void budget_abandon(const Block &block, Process *p, Shard *shard) {
-  BlockLock lock(block.header);
-  arm(*shard, shard_net(*shard), 0, 0, 0);
-  __atomic_store_n(&p->shard_owner[shard - p->shards], 0u, __ATOMIC_RELAXED);
+  under_lock(block, [&](const BlockLock &) {
+    arm(*shard, shard_net(*shard), 0, 0, 0);
+    __atomic_store_n(&p->shard_owner[shard - p->shards], 0u, __ATOMIC_RELAXED);
+  });
 }
 
 void budget_evaluate(const Block &block) {
-  BlockLock lock(block.header);
-  process_reap(block, nullptr);
-  evaluate_locked(block, nullptr, 0);
+  under_lock(block, [&](const BlockLock &) {
+    process_reap(block, nullptr);
+    evaluate_locked(block, nullptr, 0);
+  });
 }
 
 bool budget_fits(const Block &block, int64_t more, int64_t request) {
@@ -302,50 +343,56 @@ bool budget_makes_room(const Block &block, Process *self, int64_t more, int64_t 
   Header *h = block.header;
   bool is_measured = footprint_is_measured(h);
   if (!is_measured && block.process_high() <= 1) return false;
-  BlockLock lock(h);
-  bool were_dead = block.process_high() > 1 && process_reap(block, nullptr) > 0;
-  if (is_measured) footprint_measure(block, self, group_totals(block).counted(), fresh_bytes);
-  if (is_measured && !budget_fits(block, more, request) &&
-      footprint_trim_makes_room(h, group_totals(block).counted() + more)) {
-    footprint_trim(block, self, block_level(h));
-    footprint_measure(block, self, group_totals(block).counted(), fresh_bytes);
-    footprint_note_trimmed(h, group_totals(block).counted());
-  }
-  bool fits = budget_fits(block, more, request);
-  if (is_measured || were_dead) evaluate_locked(block, self, fresh_bytes);
+  bool fits = false;
+  under_lock(block, [&](const BlockLock &) {
+    bool were_dead = block.process_high() > 1 && process_reap(block, nullptr) > 0;
+    if (is_measured) footprint_measure(block, self, group_totals(block).counted(), fresh_bytes);
+    if (is_measured && !budget_fits(block, more, request) &&
+        footprint_trim_makes_room(h, group_totals(block).counted() + more)) {
+      footprint_trim(block, self, block_level(h));
+      footprint_measure(block, self, group_totals(block).counted(), fresh_bytes);
+      footprint_note_trimmed(h, group_totals(block).counted());
+    }
+    fits = budget_fits(block, more, request);
+    if (is_measured || were_dead) evaluate_locked(block, self, fresh_bytes);
+  });
   return fits;
 }
 
 void budget_set_reserve(const Block &block, Process *self, int64_t bytes) {
-  BlockLock lock(block.header);
-  footprint_set_reserve(block.header, bytes);
-  evaluate_locked(block, self, 0);
+  under_lock(block, [&](const BlockLock &) {
+    footprint_set_reserve(block.header, bytes);
+    evaluate_locked(block, self, 0);
+  });
 }
 
 void budget_flush_begins(const Block &block, Process *self) {
-  BlockLock lock(block.header);
-  footprint_flush_begins(block, self);
-  evaluate_locked(block, self, 0);
+  under_lock(block, [&](const BlockLock &) {
+    footprint_flush_begins(block, self);
+    evaluate_locked(block, self, 0);
+  });
 }
 
 void budget_flush_ends(const Block &block, Process *self) {
-  BlockLock lock(block.header);
-  footprint_flush_ends(block, self);
-  evaluate_locked(block, self, 0);
+  under_lock(block, [&](const BlockLock &) {
+    footprint_flush_ends(block, self);
+    evaluate_locked(block, self, 0);
+  });
 }
 
 void budget_request_attention(const Block &block, Process *process) {
-  for_each_shard(block, [&](Process *p, Shard &s, bool) {
+  for_each_shard(block, [&](const Process *p, Shard &s, bool) {
     if (!process || p == process) poison(s);
   });
 }
 
 void budget_set_limits(const Block &block, const Limits &limits, int64_t whole_bytes) {
   Header *h = block.header;
-  BlockLock lock(h);
-  marks_set(h, limits, whole_bytes);
-  process_reap(block, nullptr);
-  evaluate_locked(block, nullptr, 0);
+  under_lock(block, [&](const BlockLock &) {
+    marks_set(h, limits, whole_bytes);
+    process_reap(block, nullptr);
+    evaluate_locked(block, nullptr, 0);
+  });
   // Members that had no hard limit so far have to learn of it.
   if (load(h->hard_limit_bytes) > 0) budget_request_attention(block, nullptr);
 }

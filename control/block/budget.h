@@ -10,11 +10,6 @@
 
 #include "control/block/block.h"
 
-// Where the unit tests let others step in; nothing in what is installed.
-#ifndef MEMBUDGET_YIELD_POINT
-#define MEMBUDGET_YIELD_POINT()
-#endif
-
 namespace membudget {
 
 // "No mark in this direction": far enough for any count, near enough to add two of them.

@@ -62,10 +62,7 @@ BlockLock::BlockLock(Header *header) : header_(header), self_(static_cast<uint32
   if (!try_take(&header_->lock, 0, self_)) take_slow(&header_->lock, self_);
 }
 
-bool lock_is_own(const Header *h) {
-  return (__atomic_load_n(&h->lock, __ATOMIC_ACQUIRE) & ~kWaiters) ==
-         (static_cast<uint32_t>(syscall(SYS_gettid)) & ~kWaiters);
-}
+bool BlockLock::is_held() const { return (__atomic_load_n(&header_->lock, __ATOMIC_ACQUIRE) & ~kWaiters) == self_; }
 
 BlockLock::~BlockLock() {
   uint32_t held = self_;

@@ -3,7 +3,9 @@
 // The word is the holder's thread id, with the top bit set when somebody waits. A waiter looks every
 // 10 ms whether the holder still exists, and takes the lock from one that does not; from one that holds
 // it for a second (stopped by a debugger or a signal; the sections take microseconds) as well, so that
-// nobody hangs on another's fate. All that the lock protects can be recomputed from the shards.
+// nobody hangs on another's fate. Who was stopped may go on at any time, in the middle of its section: what
+// identifies somebody (slots, shards' owners) is claimed by compare and exchange, and all else can be
+// recomputed from the shards, which the one that lost the lock does before it goes on (see budget.cc).
 #pragma once
 
 #include "control/block/block.h"
@@ -17,12 +19,12 @@ class BlockLock {
   BlockLock(const BlockLock &) = delete;
   BlockLock &operator=(const BlockLock &) = delete;
 
+  // False once another has taken it from this holder, who was stopped meanwhile. One load.
+  bool is_held() const;
+
  private:
   Header *header_;
   uint32_t self_;
 };
-
-// Whether the calling thread still holds the lock that it took: another may have taken it from a stopped one.
-bool lock_is_own(const Header *);
 
 }  // namespace membudget

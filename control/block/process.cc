@@ -9,6 +9,7 @@
 
 #include "control/block/block.h"
 #include "control/block/lock.h"
+#include "control/block/members.h"
 #include "control/block/system.h"
 
 namespace membudget {
@@ -51,23 +52,30 @@ void reset_slot(Process *p) {
   memset(words + kFirst, 0, offsetof(Process, shards) - kFirst);
 }
 
-// Fills in the identity of a slot. A fresh one has no memory yet; a used one keeps its generation.
-bool take(Process *p, bool fresh, int32_t pid, uint64_t start_time, uint64_t pid_namespace) {
-  if (fresh && !block_populate(p, offsetof(Process, shards))) return false;
-  __atomic_store_n(&p->state, MEMBUDGET_PROCESS_STARTING, __ATOMIC_RELEASE);
+bool is_same_process(const Process *p, int32_t pid, uint64_t start_time, uint64_t pid_namespace) {
+  return p->state != MEMBUDGET_PROCESS_FREE && p->pid == pid && p->start_time == start_time &&
+         p->pid_namespace == pid_namespace;
+}
+
+// Fills in the identity of a slot; a used one keeps its generation. False when it is another's, or has no memory.
+bool take(Process *p, int32_t pid, uint64_t start_time, uint64_t pid_namespace) {
+  // A holder of the lock that was stopped may be about to take it, too: one of the two gets it.
+  uint32_t state = __atomic_load_n(&p->state, __ATOMIC_ACQUIRE);
+  if (state != MEMBUDGET_PROCESS_FREE && !is_same_process(p, pid, start_time, pid_namespace)) return false;
+  if (!__atomic_compare_exchange_n(&p->state, &state, MEMBUDGET_PROCESS_STARTING, false, __ATOMIC_ACQ_REL,
+                                   __ATOMIC_RELAXED))
+    return false;
   p->pid = pid;
   p->start_time = start_time;
   p->pid_namespace = pid_namespace;
   ++p->generation;
+  // What the last user counted; the shards beyond are as the file began, and stay so until somebody owns them.
+  constexpr size_t kPage = 4096;
+  size_t used_bytes = shard_high(p) * sizeof(Shard);
   reset_slot(p);
-  if (block_populate(p->shards, 4096)) return true;
+  if (block_populate(p->shards, kPage)) return memset(p->shards, 0, used_bytes > kPage ? used_bytes : kPage) != nullptr;
   __atomic_store_n(&p->state, MEMBUDGET_PROCESS_FREE, __ATOMIC_RELEASE);
   return false;
-}
-
-bool is_same_process(const Process *p, int32_t pid, uint64_t start_time, uint64_t pid_namespace) {
-  return p->state != MEMBUDGET_PROCESS_FREE && p->pid == pid && p->start_time == start_time &&
-         p->pid_namespace == pid_namespace;
 }
 
 bool is_gone(int32_t pid) { return pid <= 0 || (kill(pid, 0) != 0 && errno == ESRCH); }
@@ -142,16 +150,23 @@ bool block_is_in_use(const Block &block) {
 Process *process_claim(const Block &block, int32_t pid, uint64_t pid_namespace) {
   ErrnoGuard guard;
   uint64_t start_time = process_start_time(pid);
-  BlockLock lock(block.header);
-  Process *p = find_slot(block, pid, start_time, pid_namespace);
-  auto slot = static_cast<uint32_t>(p ? p - block.process(0) : 0);
-  bool fresh = slot >= block.process_high();
-  if (!p || !take(p, fresh, pid, start_time, pid_namespace)) {
+  for (;;) {
+    BlockLock lock(block.header);
+    Process *p = find_slot(block, pid, start_time, pid_namespace);
+    auto slot = static_cast<uint32_t>(p ? p - block.process(0) : 0);
+    bool fresh = slot >= block.process_high();
+    MEMBUDGET_YIELD_POINT();
+    if (p && fresh && !block_populate(p, offsetof(Process, shards))) p = nullptr;
+    bool is_taken = p && take(p, pid, start_time, pid_namespace);
+    if (p && fresh)  // unless somebody raised it since
+      __atomic_compare_exchange_n(&block.header->process_high, &slot, slot + 1, false, __ATOMIC_RELEASE,
+                                  __ATOMIC_RELAXED);
+    if (is_taken) return p;
+    // Taken by another meanwhile; or left by one that died half-way, before it counted among the slots in use.
+    if ((p && __atomic_load_n(&p->state, __ATOMIC_ACQUIRE) != MEMBUDGET_PROCESS_FREE) || !lock.is_held()) continue;
     __atomic_fetch_add(&block.header->uncounted_processes, 1, __ATOMIC_RELAXED);
     return nullptr;
   }
-  if (fresh) __atomic_store_n(&block.header->process_high, slot + 1, __ATOMIC_RELEASE);
-  return p;
 }
 
 void process_publish(Process *p) { __atomic_store_n(&p->state, MEMBUDGET_PROCESS_LIVE, __ATOMIC_RELEASE); }
@@ -163,7 +178,9 @@ uint32_t process_reap(const Block &block, const Process *but) {
   for (uint32_t i = 0; i < high; ++i) {
     Process *p = block.process(i);
     if (p == but || __atomic_load_n(&p->state, __ATOMIC_ACQUIRE) == MEMBUDGET_PROCESS_FREE) continue;
+    uint64_t generation = __atomic_load_n(&p->generation, __ATOMIC_ACQUIRE);
     if (is_alive_in(p, pid_namespace)) continue;
+    if (__atomic_load_n(&p->generation, __ATOMIC_ACQUIRE) != generation) continue;  // another's by now
     __atomic_store_n(&p->state, MEMBUDGET_PROCESS_FREE, __ATOMIC_RELEASE);
     ++reaped;
   }

@@ -208,7 +208,7 @@ TEST_F(FullFileSystem, HasNoRoomForASlot) {
     for (int pages : {1, 2}) expect_join(pages, old_kernel, 0);
 }
 
-TEST(BlockPopulate, ZeroesAndReportsWhatIsNotThere) {
+TEST(BlockPopulate, TakesMemoryAndReportsWhatIsNotThere) {
   for (bool old_kernel : {false, true}) {
     unit::SeamsRestored restored;
     if (old_kernel) unit::madvise_hook = [](void *, size_t, int) { return EINVAL; };
@@ -220,9 +220,11 @@ TEST(BlockPopulate, ZeroesAndReportsWhatIsNotThere) {
     auto *memory =
         static_cast<char *>(system_mmap(nullptr, 16384, PROT_READ | PROT_WRITE, MAP_SHARED, fileno(file), 0));
     ASSERT_NE(memory, MAP_FAILED);
-    memset(memory, 0x77, 8192);
     EXPECT_TRUE(block_populate(memory, 8192));
     for (int i = 0; i < 8192; ++i) ASSERT_EQ(memory[i], 0);
+    memset(memory, 0x77, 8192);
+    EXPECT_TRUE(block_populate(memory, 8192));
+    for (int i = 4; i < 4096; ++i) ASSERT_EQ(memory[i], 0x77) << "another's, who was faster";
     EXPECT_FALSE(block_populate(memory + 8192, 4096)) << "past the end of the file, where a touch is fatal";
     system_munmap(memory, 16384);
     fclose(file);
