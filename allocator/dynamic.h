@@ -104,6 +104,7 @@ static_assert(Allocator<Mimalloc> && Allocator<Tcmalloc>);
 // Any other library: nothing is known of its sizes, nor of what its free does to errno.
 // Its malloc may give NULL for no bytes: it is asked for one.
 struct Foreign : Mimalloc {
+  // cppcheck-suppress duplInheritedMember  ; as meant: this one does neither
   static constexpr bool finds_size = false, foretells_size = false;
 
   static void *allocate(size_t bytes) { return Mimalloc::allocate(bytes ? bytes : 1); }

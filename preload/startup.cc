@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <unistd.h>
 
 #include "allocator/dynamic.h"
 #include "allocator/jemalloc.h"
@@ -18,8 +19,6 @@
 #include "preload/profile/sampled_entry.h"
 #include "preload/table.h"
 #include "preload/trim.h"
-
-extern char **environ;
 
 namespace membudget {
 namespace {

@@ -111,9 +111,11 @@ int64_t read_field(const std::string &path, const std::string &name) {
   std::istringstream lines(read_file(path));
   for (std::string line; std::getline(lines, line);) {
     std::istringstream fields(line);
-    std::string key, unit;
+    std::string key;
     int64_t value = 0;
-    if (fields >> key >> value && (key == name || key == name + ":")) return fields >> unit ? value * 1024 : value;
+    if (!(fields >> key >> value) || (key != name && key != name + ":")) continue;
+    std::string unit;
+    return (fields >> unit) ? value * 1024 : value;
   }
   return 0;
 }

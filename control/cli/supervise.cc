@@ -40,6 +40,7 @@ bool came_from_terminal(const signalfd_siginfo &info) { return info.ssi_code == 
 // Stops with the command, so that the shell sees its job stopped; goes on with it when the shell says so.
 void stop_along(pid_t child) {
   raise(SIGSTOP);
+  // cppcheck-suppress unreachableCode  ; a stopped process goes on
   kill(child, SIGCONT);
 }
 

@@ -85,7 +85,7 @@ bool await_change(const Vigil &vigil, bool *ended) {
   *ended = living == 0;
   // A process may have ended before its pidfd was opened, and its pid gone to another: look once more.
   bool look_again = !*ended && !target_is_alive(vigil.budget);
-  if (!*ended && !look_again) poll(fds, static_cast<nfds_t>(1 + opened), opened == living ? -1 : kSliceMs);
+  if (!*ended && !look_again) poll(fds, 1 + static_cast<nfds_t>(opened), opened == living ? -1 : kSliceMs);
   for (int i = 1; i <= opened; ++i) close(fds[i].fd);
   return (fds[0].revents & POLLIN) == 0;
 }

@@ -1,4 +1,5 @@
 # bash completion for membudget(1). Commands and options are taken from its own --help.
+# shellcheck shell=bash disable=SC2207  # candidates are split at blanks and lines: that is what compgen prints
 
 _membudget_commands() {
   membudget --help 2>/dev/null | sed -n '/^Commands:/,/^$/s/^  \([a-z][a-z]*\) .*/\1/p'

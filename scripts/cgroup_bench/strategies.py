@@ -3,7 +3,6 @@
 import contextlib
 import ctypes
 import os
-import struct
 import sys
 
 ALLOCATORS = ("ptmalloc", "jemalloc", "mimalloc", "tcmalloc")

@@ -56,6 +56,7 @@ class Balloon(CliCase):
     def test_of_its_own_cgroup(self):
         cgroup = self.cgroup(128 * MIB)
         command = f'echo $$ >{cgroup}/cgroup.procs && exec "$@"'
+
         def balloon(size):
             return subprocess.run(["sh", "-c", command, "sh", CLI, "balloon", "--hold", "0", "--size", size],
                                   capture_output=True, text=True, env=self.environment())

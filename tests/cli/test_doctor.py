@@ -5,7 +5,6 @@ import os
 import resource
 import shutil
 import subprocess
-import sys
 import textwrap
 
 from cli_case import LIBRARY, MIB, NOBODY, STATIC, CLI, CliCase, as_root, main

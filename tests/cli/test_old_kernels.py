@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import time
-import unittest
 
 from cli_case import CLI, MIB, CliCase, Target, main
 

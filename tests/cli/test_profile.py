@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import textwrap
-import unittest
 import xml.dom.minidom
 
 from cli_case import CLI, MIB, CliCase, Target, main

@@ -167,7 +167,9 @@ class Terminal(CliCase):
 
     def test_a_new_size_comes_once(self):
         pid, master = self.start("SIGWINCH", "0.7")
-        import fcntl, struct, termios
+        import fcntl
+        import struct
+        import termios
         fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 90, 0, 0))
         self.read_until(master, "done")
         self.assertEqual(self.output.count("SIGWINCH"), 1, self.output)

@@ -38,7 +38,8 @@ class Once(CliCase):
         self.assertRegex(lines[4], r"^ *\d+  family ")
 
     def test_order(self):
-        low, high = Target(self, "--name", "aaa"), Target(self, "--name", "zzz")
+        Target(self, "--name", "aaa")
+        high = Target(self, "--name", "zzz")
         high.tell(f"a {4 * MIB}")
         order = lambda *options: [p["name"] for p in json.loads(self.succeed("top", "--json", *options))]
         self.assertEqual(order(), ["zzz", "aaa"])
@@ -86,6 +87,7 @@ class Live(CliCase):
         """Curses sends what changed alone: after keys the whole is asked for."""
         os.write(self.master, keys.encode() + (b"\x0c" if keys else b""))
         seen = ""
+
         def found():
             nonlocal seen
             seen += self.read(0.1)
@@ -94,7 +96,8 @@ class Live(CliCase):
         return seen
 
     def test_shows_sorts_filters_and_quits(self):
-        first, second = Target(self, "--name", "first", "--limit", "8M"), Target(self, "--name", "second")
+        first = Target(self, "--name", "first", "--limit", "8M")
+        Target(self, "--name", "second")
         first.tell(f"a {9 * MIB}")
         process = self.start()
         seen = self.until("F10 Quit")

@@ -1,6 +1,5 @@
 """What the tests share: blocks made by hand, and programs run under the library."""
 
-import ctypes
 import os
 import subprocess
 import sys
