@@ -45,7 +45,7 @@ static int mapping_count;
 static unw_addr_space_t space;
 static const char *library;
 static long wanted, calls;
-static unsigned long site; /* of the last call: made of the return addresses within the library */
+static unsigned long site; /* of the last call: made of the innermost two addresses within the library */
 static int error_number;
 static FILE *listing;
 
@@ -182,8 +182,7 @@ static int is_ours(struct thread *t, long number, unsigned long stack) {
       if (strncmp(name, "dlopen", 6) == 0 || strncmp(name, "__dlopen", 8) == 0) has_loader = 1;
       if (in_libc > 1 && !has_loader && is_for_others(name)) return 0;
     } else if (kind == 'l') {
-      is_found = 1;
-      site = site * 31 + ip;
+      if (is_found++ < 2) site = site * 31 + ip;
       const char *name = name_at(&cursor, ip);
       /* Exported functions that only pass on; what the library does by itself within them is for malloc and its kin. */
       int is_mapping = strstr(name, "mmap") || strstr(name, "munmap") || strstr(name, "mremap") ||

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
 import harness
@@ -140,6 +141,25 @@ class Damage(harness.Case):
         command = ["env", "--ignore-signal=BUS", sys.executable, "-c", script]
         status, output, _ = harness.run(command, harness.preloaded(self.blocks))
         self.assertEqual((status, output), (0, b"SIG_IGN\n"))
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root can mount")
+    def test_no_room_for_profiles(self):
+        """The program does what it should, and no part of a profile is left."""
+        if harness.run(["unshare", "-m", "true"], harness.CLEAN)[0] != 0:
+            self.skipTest("mounting is not allowed here")
+        script = ("import os, sys; a = [bytes(1000) for _ in range(20000)]; "
+                  "print(len(a), [n for n in os.listdir(sys.argv[1]) if 'profile' in n])")
+        full = os.path.join(self.folder, "full")
+        os.mkdir(full)
+        settings = harness.preloaded(self.blocks, MEMBUDGET_LIMIT="4M", MEMBUDGET_PROFILE="64K",
+                                     MEMBUDGET_PROFILE_DIR=full, MEMBUDGET_PYTHONMALLOC="malloc")
+        settings = [f"{name}={value}" for name, value in settings.items() if name.startswith(("MEMBUDGET_", "LD_"))]
+        for size, left in (("4k", "[]"), ("1m", "['")):
+            mount = 'mount -t tmpfs -o size="$1" none "$2" || exit 99; shift 2; exec env "$@"'
+            command = ["unshare", "-m", "sh", "-c", mount, "sh", size, full, *settings, sys.executable, "-c", script, full]
+            status, output, errors = harness.run(command, harness.CLEAN)
+            self.assertEqual((status, errors), (0, b""), size)
+            self.assertTrue(output.decode().startswith("20000 " + left), (size, output))
 
 
 if __name__ == "__main__":

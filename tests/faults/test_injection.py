@@ -38,7 +38,7 @@ class Injection(unittest.TestCase):
 
     def run_host(self, allocator, call=0, error=0):
         """(exit status, output, errors, calls)."""
-        environment = dict(harness.CLEAN, INJECT_PRELOAD=LIBRARY, MEMBUDGET_DIR=self.folder, MEMBUDGET_LIMIT="4M",
+        environment = dict(harness.CLEAN, INJECT_PRELOAD=LIBRARY, MEMBUDGET_DIR=self.folder, MEMBUDGET_LIMIT="16M",
                            MEMBUDGET_MEASURE="footprint", MEMBUDGET_ALLOCATOR=allocator)
         if self.profiled:
             environment.update(MEMBUDGET_PROFILE="512K", MEMBUDGET_PROFILE_DIR=self.profiles)
@@ -81,8 +81,8 @@ class Injection(unittest.TestCase):
             return single + [(-kind, error) for kind in kinds for error in LASTING]
         single = [(first, ERRORS[(turn + i) % len(ERRORS)]) for i, (first, _) in enumerate(places.values())]
         lasting = [(-kind, LASTING[(turn + i) % len(LASTING)]) for i, kind in enumerate(kinds)]
-        share = 3 if turn else 1
-        return single[turn % share::share] + lasting[turn % share::share]
+        some, few = (2, 1) if turn == 0 else (6, 4)
+        return single[turn % some::some] + lasting[turn % few::few]
 
     def sweep(self, allocator, turn):
         calls = self.calls_of(allocator)
