@@ -79,10 +79,11 @@ class Injection(unittest.TestCase):
         if ALL:
             single = [(order, error) for ends in places.values() for order in sorted(set(ends)) for error in ERRORS]
             return single + [(-kind, error) for kind in kinds for error in LASTING]
-        single = [(first, ERRORS[(turn + i) % len(ERRORS)]) for i, (first, _) in enumerate(places.values())]
-        lasting = [(-kind, LASTING[(turn + i) % len(LASTING)]) for i, kind in enumerate(kinds)]
         some, few = (2, 1) if turn == 0 else (6, 4)
-        return single[turn % some::some] + lasting[turn % few::few]
+        single = [first for first, _ in places.values()][turn % some::some]
+        lasting = [-kind for kind in kinds][turn % few::few]
+        return ([(call, ERRORS[(turn + i) % len(ERRORS)]) for i, call in enumerate(single)] +
+                [(call, LASTING[(turn + i) % len(LASTING)]) for i, call in enumerate(lasting)])
 
     def sweep(self, allocator, turn):
         calls = self.calls_of(allocator)
