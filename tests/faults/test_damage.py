@@ -54,6 +54,14 @@ class Damage(harness.Case):
         self.finish(host, [LINE])
         os.unlink(self.path())
 
+    def test_cut_short_while_stacks_are_taken(self):
+        """Where signals are blocked."""
+        for _ in range(5):
+            host = self.hold("ptmalloc", MEMBUDGET_PROFILE="1K")
+            os.truncate(self.path(), 0)
+            self.finish(host, [LINE])
+            os.unlink(self.path())
+
     def test_quiet(self):
         host = self.hold("ptmalloc", MEMBUDGET_LOG="quiet")
         os.truncate(self.path(), 0)
