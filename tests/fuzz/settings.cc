@@ -20,7 +20,8 @@ void check_amount(const char *text) {
 void check_name(const char *text) {
   char path[128];
   if (!membudget::block_path("/d", text, path, sizeof path)) return;
-  if (strncmp(path, "/d/membudget-", 13) != 0 || strchr(path + 3, '/') || strlen(path) > 13 + MEMBUDGET_NAME_MAX) abort();
+  if (strncmp(path, "/d/membudget-", 13) != 0 || strchr(path + 3, '/') || strlen(path) > 13 + MEMBUDGET_NAME_MAX)
+    abort();
 }
 
 void check_errors(const membudget::Settings &s) {

@@ -122,8 +122,8 @@ static void look_at_mappings(long *private_kib, int *mappings) {
       ++*mappings;
       is_library = strstr(line, "/libmembudget.so") || (start == library_end && !strchr(line, '/'));
       if (is_library) library_end = end;
-    } else if (is_library &&
-               (sscanf(line, "Private_Dirty: %ld", &kib) == 1 || sscanf(line, "Private_Clean: %ld", &kib) == 1)) {
+    } else if (is_library && (sscanf(line, "Private_Dirty: %ld", &kib) == 1 ||
+                              sscanf(line, "Private_Clean: %ld", &kib) == 1 || sscanf(line, "Swap: %ld", &kib) == 1)) {
       *private_kib += kib;
     }
   }
