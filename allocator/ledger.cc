@@ -21,6 +21,8 @@ int64_t early_mapped;
 bool is_started;
 int64_t fork_live_bytes, fork_mapped_bytes, fork_overhead_bytes;  // what a child inherits
 Shard *forking_shard;
+int32_t own_pid;  // as it stands in the slot
+uint64_t own_start_time;
 
 bool started() { return __atomic_load_n(&is_started, __ATOMIC_ACQUIRE); }
 
@@ -62,6 +64,21 @@ void count_shared(Change change) {
   __atomic_fetch_add(&s->frees, change.frees, __ATOMIC_RELAXED);
   MEMBUDGET_YIELD_POINT();
   if (s == &early && started()) move_early();
+}
+
+// Whether header and slot are still what they were: anything may have been written over them, a hard limit, too.
+bool is_overwritten() {
+  const Process *p = bound.process;
+  return !header_is_ours(bound.block.header) || p->pid != own_pid || p->start_time != own_start_time;
+}
+
+void look_for_damage() {
+  if (bound.on_damage && __builtin_expect(is_overwritten(), 0)) bound.on_damage();
+}
+
+void note_identity() {
+  own_pid = bound.process->pid;
+  own_start_time = bound.process->start_time;
 }
 
 // Gives the thread its shard. What it counted up to now stays in shard 0.
@@ -205,6 +222,7 @@ __attribute__((noinline, cold)) void settle_slow(const Change &change) {
     count_shared(change);
     if (!started() || thread.is_settling || thread.is_forking) return;
     thread.is_settling = true;
+    look_for_damage();
     if (thread.is_torn_down || !adopt()) attend_shared(change.allocated_bytes);
     answer_requests();
     if (thread.shard != &nobody) settle(thread.shard, change.allocated_bytes);
@@ -215,6 +233,7 @@ __attribute__((noinline, cold)) void settle_slow(const Change &change) {
   constexpr int kMostRounds = 4;
   for (int i = 0; i < kMostRounds; ++i) {
     thread.is_settling = true;
+    look_for_damage();
     settle(s, change.allocated_bytes);
     thread.is_settling = false;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
@@ -227,6 +246,7 @@ bool makes_room(int64_t more, int64_t request, int64_t fresh_bytes) {
   if (thread.is_settling || thread.is_forking) return false;
   ErrnoGuard guard;
   thread.is_settling = true;
+  look_for_damage();
   bool fits = budget_makes_room(bound.block, bound.process, more, request, fresh_bytes);
   thread.is_settling = false;
   return fits;
@@ -281,6 +301,7 @@ void mapped(int64_t bytes) {
   MEMBUDGET_YIELD_POINT();
   if (thread.is_settling || thread.is_forking) return;
   thread.is_settling = true;
+  look_for_damage();
   attend_shared(bytes > 0 ? bytes : 0);
   thread.is_settling = false;
 }
@@ -289,6 +310,7 @@ void count_by(const SelfCounts &counts) { self_counts = counts; }
 
 void start(const Binding &binding_to) {
   bound = binding_to;
+  note_identity();
   __atomic_store_n(&bound.process->shard_high, 1u, __ATOMIC_RELEASE);
   move_early();
   process_publish(bound.process);
@@ -349,6 +371,7 @@ void after_fork_in_child(const Block &block, Process *process, bool inherits) {
   thread.is_forking = false;
   bound.block = block;
   bound.process = process ? process : &unlisted;
+  note_identity();
   if (!process) return;
   process->inherited_live_bytes = inherits ? fork_live_bytes : 0;
   process->inherited_mapped_bytes = inherits ? fork_mapped_bytes : 0;

@@ -176,12 +176,14 @@ struct SelfCounts {
 void count_by(const SelfCounts &);
 
 // What start() binds the ledger to. The hooks run in the slow path, without any lock: when the process is
-// asked for something through its slot, and in a thread that has just got its shard.
+// asked for something through its slot, in a thread that has just got its shard, and when block or slot turn out to
+// be overwritten; after the last, zeros are where they were.
 struct Binding {
   Block block;
   Process *process;
   void (*on_request)();
   void (*on_thread_start)();
+  void (*on_damage)() = nullptr;
 };
 
 // Moves what was counted so far into the process's slot and counts there from now on. Once, by the

@@ -13,6 +13,7 @@
 #include "allocator/ledger.h"
 #include "allocator/ptmalloc.h"
 #include "control/block/system.h"
+#include "preload/damage.h"
 #include "preload/membership.h"
 #include "preload/meter.h"
 #include "preload/profile/occasions.h"
@@ -166,7 +167,8 @@ void start_counting() {
   if (!membership.process) return startup_stop_counting();
   has_thread_exit_key = pthread_key_create(&thread_exit_key, on_thread_exit) == 0;
   is_counting = true;
-  ledger::start({membership.block, membership.process, on_request, on_thread_start});
+  damage_watch(settings);
+  ledger::start({membership.block, membership.process, on_request, on_thread_start, damage_found});
   membership_settle(membership, settings);
   if (membership.block.header->hard_limit_bytes > 0) startup_limit();
   if (settings.profile_bytes > 0) begin_profile(membership.process);

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "control/block/guard.h"
 #include "control/block/system.h"
 
 namespace membudget {
@@ -48,18 +49,12 @@ void header_fill(Header *h, const char *name) {
   __atomic_store_n(&h->magic, MEMBUDGET_MAGIC, __ATOMIC_RELEASE);
 }
 
-bool header_is_ours(const Header *h) {
-  return h->magic == MEMBUDGET_MAGIC && h->abi_version == MEMBUDGET_ABI_VERSION &&
-         h->header_bytes == MEMBUDGET_HEADER_BYTES && h->block_bytes == MEMBUDGET_BLOCK_BYTES &&
-         h->process_bytes == sizeof(Process) && h->process_count == MEMBUDGET_PROCESSES &&
-         h->shard_offset == offsetof(Process, shards) && h->shard_count == MEMBUDGET_SHARDS;
-}
-
 // Maps the open file. 0 or -errno.
 int map_file(int fd, bool writable, Block *out) {
   int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
   void *memory = system_mmap(nullptr, MEMBUDGET_BLOCK_BYTES, protection, MAP_SHARED, fd, 0);
   if (memory == MAP_FAILED) return -errno;
+  guard_add(memory, MEMBUDGET_BLOCK_BYTES);
   *out = {static_cast<Header *>(memory), writable};
   return 0;
 }
@@ -158,15 +153,16 @@ int create_block(const char *directory, const char *name, const char *path, Bloc
 }
 
 // Opens the existing block with its file locked, after removing it if it is stale. 0, -EAGAIN to look
-// again, or -errno.
-int join_block(const char *path, Block *out, int *fd_out) {
+// again, or -errno. One that was made under another name is refused: in a folder that others may write to, they may
+// put a link to any block of ours there.
+int join_block(const char *path, const char *name, Block *out, int *fd_out) {
   bool writable = false;
   int fd = open_checked(path, &writable);
   if (fd < 0) return fd;
   int error = writable ? 0 : -EACCES;
   if (error == 0 && !lock_file(fd, path)) error = -EAGAIN;
   if (error == 0) error = map_file(fd, true, out);
-  if (error == 0 && !header_is_ours(out->header)) {
+  if (error == 0 && (!header_is_ours(out->header) || strncmp(out->header->name, name, sizeof out->header->name) != 0)) {
     block_close(out);
     error = -EPROTO;
   }
@@ -186,6 +182,13 @@ int join_block(const char *path, Block *out, int *fd_out) {
 uint32_t Block::process_high() const {
   uint32_t high = __atomic_load_n(&header->process_high, __ATOMIC_ACQUIRE);
   return high < MEMBUDGET_PROCESSES ? high : MEMBUDGET_PROCESSES;
+}
+
+bool header_is_ours(const Header *h) {
+  return h->magic == MEMBUDGET_MAGIC && h->abi_version == MEMBUDGET_ABI_VERSION &&
+         h->header_bytes == MEMBUDGET_HEADER_BYTES && h->block_bytes == MEMBUDGET_BLOCK_BYTES &&
+         h->process_bytes == sizeof(Process) && h->process_count == MEMBUDGET_PROCESSES &&
+         h->shard_offset == offsetof(Process, shards) && h->shard_count == MEMBUDGET_SHARDS;
 }
 
 bool name_is_valid(const char *name) {
@@ -221,7 +224,7 @@ int block_join(const char *directory, const char *name, BlockMember *out) {
   int error = -EAGAIN;
   int fd = -1;
   for (int i = 0; i < kTries && (error == -EAGAIN || error == -EEXIST || error == -ENOENT); ++i) {
-    error = join_block(path, &out->block, &fd);
+    error = join_block(path, name, &out->block, &fd);
     out->created = false;
     if (error != -ENOENT) continue;
     error = create_block(directory, name, path, &out->block, &fd);
@@ -238,6 +241,7 @@ int block_create_private(const char *name, Block *out) {
   void *memory = system_mmap(nullptr, MEMBUDGET_BLOCK_BYTES, PROT_READ | PROT_WRITE,
                              MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) return -errno;
+  guard_add(memory, MEMBUDGET_BLOCK_BYTES);
   *out = {static_cast<Header *>(memory), true};
   header_fill(out->header, name);
   return 0;
@@ -245,7 +249,10 @@ int block_create_private(const char *name, Block *out) {
 
 void block_close(Block *block) {
   ErrnoGuard guard;
-  if (block->header) system_munmap(block->header, MEMBUDGET_BLOCK_BYTES);
+  if (block->header) {
+    guard_remove(block->header);
+    system_munmap(block->header, MEMBUDGET_BLOCK_BYTES);
+  }
   *block = {};
 }
 

@@ -1,7 +1,7 @@
 // The block file: naming, creating, opening, checking, and its process slots.
 //
 // Used inside libmembudget.so, so: no allocation, no exceptions, no C++ library; system calls and plain
-// memory only. Nothing read from a block is trusted before block_check() has accepted it, and sizes and
+// memory only. Nothing read from a block is trusted before header_is_ours() has accepted it, and sizes and
 // counts are never taken from the block afterwards: they are this version's constants.
 #pragma once
 
@@ -33,7 +33,10 @@ struct Block {
   uint32_t process_high() const;
 };
 
-// Whether `name` is one that a group may have: [A-Za-z0-9._-]{1,64}, and neither "." nor "..".
+// Whether it is the header of a block of this version: magic, version, sizes and counts.
+bool header_is_ours(const Header *);
+
+// Whether `name` is one that a group may have: [A-Za-z0-9._-]{1,64}. A file name only with the prefix before it.
 bool name_is_valid(const char *name);
 
 // Writes DIRECTORY/membudget-NAME into `path`. False when that is too long or the name is not valid.

@@ -95,7 +95,7 @@ uint32_t flushes_under_way(const Block &block) {
 int64_t learned_reserve(const Header *h) {
   int64_t limit = load(h->limit_bytes);
   int64_t seen = load(h->flush_worst_bytes);
-  int64_t first = limit / 100 * kFirstReserveShare >> smallest(static_cast<int64_t>(h->flushes), 30);
+  int64_t first = limit / 100 * kFirstReserveShare >> smallest(at_least_zero(static_cast<int64_t>(h->flushes)), 30);
   int64_t hard = load(h->hard_limit_bytes);
   int64_t out_of_reach = hard > 0 ? at_least_zero(limit - hard) : 0;
   int64_t reserve = largest(first, seen + seen / 4) + largest(limit / 100, out_of_reach + limit / 200);

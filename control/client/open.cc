@@ -120,7 +120,7 @@ int visit_block(const char *path, int (*each)(const Snapshot *, void *), void *c
 }  // namespace
 
 const char *block_directory(const char *directory) {
-  if (!directory || !*directory) directory = getenv("MEMBUDGET_DIR");
+  if (!directory || !*directory) directory = secure_getenv("MEMBUDGET_DIR");
   return directory && *directory ? directory : MEMBUDGET_DEFAULT_DIR;
 }
 

@@ -52,6 +52,33 @@ int await_answer(const Block &block, const Asked &asked, int64_t deadline) {
   }
 }
 
+// Asks for a profile. False while somebody else's request is under way: the process answers the last one only.
+bool ask_for_profile(const Block &block, Process *p, Asked *asked) {
+  uint32_t done = __atomic_load_n(&p->profile_done, __ATOMIC_ACQUIRE), last = done;
+  *asked = {p, done + 1, &p->profile_done};
+  if (!__atomic_compare_exchange_n(&p->profile_request, &last, done + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+    asked->request = last;
+    return false;
+  }
+  budget_request_attention(block, p);
+  return true;
+}
+
+// Waits for others' requests to be answered, then asks, and waits for the answer: 0, -ESRCH, -ETIMEDOUT.
+int await_profile(const Block &block, Asked *asked, bool is_asked, int64_t deadline) {
+  while (!is_asked) {
+    if (int error = await_answer(block, *asked, deadline); error != 0) return error;
+    is_asked = ask_for_profile(block, asked->process, asked);
+  }
+  int error = await_answer(block, *asked, deadline);
+  if (error == -ETIMEDOUT) {  // taken back, or it would write a file that nobody removes
+    uint32_t mine = asked->request;
+    __atomic_compare_exchange_n(&asked->process->profile_request, &mine, mine - 1, false, __ATOMIC_ACQ_REL,
+                                __ATOMIC_RELAXED);
+  }
+  return error;
+}
+
 // All are asked before any is waited for, so that the processes of a group trim side by side.
 int ask_all(membudget_t *budget, Asked *asked, int *count, int64_t *released) {
   View view = view_of(budget);
@@ -142,22 +169,19 @@ int membudget_profile_each(membudget_t *budget, int64_t timeout_ms,
   if (!view.block.header) return -ESRCH;
   if (!view.block.writable) return -EACCES;
   Asked asked[MEMBUDGET_PROCESSES];
+  bool is_asked[MEMBUDGET_PROCESSES];
   int count = 0;
   bool any = false;
   for_each_live_process(budget, [&](membudget::Process *p) {
     any = true;
     if (__atomic_load_n(&p->profile_mean_bytes, __ATOMIC_RELAXED) <= 0) return tell(p->pid, nullptr, -ENODATA, context);
-    asked[count++] = {p, __atomic_add_fetch(&p->profile_request, 1, __ATOMIC_ACQ_REL), &p->profile_done};
-    membudget::budget_request_attention(view.block, p);
+    is_asked[count] = ask_for_profile(view.block, p, &asked[count]);
+    ++count;
   });
   int64_t deadline = membudget::monotonic_ns() + timeout_ms * 1'000'000;
   for (int i = 0; i < count; ++i) {
     membudget::Process *p = asked[i].process;
-    int error = await_answer(view.block, asked[i], deadline);
-    if (error == -ETIMEDOUT) {  // taken back, or it would write a file that nobody removes
-      uint32_t mine = asked[i].request;
-      __atomic_compare_exchange_n(&p->profile_request, &mine, mine - 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
-    }
+    int error = await_profile(view.block, &asked[i], is_asked[i], deadline);
     if (error == 0) error = -__atomic_load_n(&p->profile_error, __ATOMIC_RELAXED);
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s/profile-%d-%u" MEMBUDGET_PROFILE_SUFFIX, block_directory(nullptr), p->pid,

@@ -1,6 +1,8 @@
 // Memory for the profile's own tables: beside the heap, uncounted, taken by the kernel page by page.
 #pragma once
 
+#include <signal.h>
+
 #include "control/block/system.h"
 
 namespace membudget::profile {
@@ -37,11 +39,12 @@ class SpinGuard {
   SpinLock &lock_;
 };
 
-// Blocks every signal for its lifetime: no handler comes in between, and none jumps out.
+// Blocks every signal for its lifetime: no handler comes in between, and none jumps out. But for SIGBUS, by which the
+// loss of the block is survived.
 class SignalsBlocked {
  public:
   SignalsBlocked() {
-    uint64_t all = ~UINT64_C(0);
+    uint64_t all = ~(UINT64_C(1) << (SIGBUS - 1));
     syscall(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, &kept_, sizeof all);
   }
   ~SignalsBlocked() { syscall(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &kept_, nullptr, sizeof kept_); }

@@ -209,6 +209,21 @@ class Occasions(ProfileCase):
         target.tell("a 3000000")
         self.assertEqual([name for name in os.listdir(self.folder) if name.endswith(SUFFIX)], [])
 
+    def test_requests_at_the_same_time(self):
+        """Each gets a profile of its own; the process answers one after the other."""
+        target = Target(self, MEMBUDGET_PROFILE="4K")
+        target.tell("a 3000000")
+        command = [CLI, "profile", str(target.pid), "--json", "--timeout", "60"]
+        for _ in range(3):
+            asking = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                                       env=self.environment()) for _ in range(6)]
+            while any(one.poll() is None for one in asking):
+                target.tell("a 16")
+                target.tell("f")
+            said = [(one.returncode, one.communicate()[1]) for one in asking]
+            self.assertEqual(said, [(0, "")] * len(asking))
+        self.assertEqual([name for name in os.listdir(self.folder) if name.endswith(SUFFIX)], [])
+
     def test_at_a_crossing(self):
         folder = self.scratch()
         script = self.script("batch = []\nwhile len(batch) < 700:\n    batch.append(bytes(100_000))\n"
