@@ -212,6 +212,18 @@ class Occasions(ProfileCase):
         self.assertLess(abs(report["live_bytes"] - 10e6), 1e6)
 
 
+    def test_the_errors_of_a_difference(self):
+        """Of two estimates: pprof's format keeps no errors, but blocks and bytes, which tell them."""
+        process, _ = self.start("--profile=16K", command=[SITES], MEMBUDGET_PROFILE_DIR=self.scratch())
+        base = os.path.join(self.scratch(), "base.pb.gz")
+        self.succeed("profile", str(process.pid), "-o", base)
+        alone = self.sites(self.report(str(process.pid)), "many_small ")
+        both = self.sites(self.report(str(process.pid), "--base", base), "many_small ")
+        self.assertEqual(both[0], 0)  # they are all there still
+        self.assertGreater(alone[1], 100_000)
+        self.assertLess(abs(both[1] / alone[1] - 2 ** 0.5), 0.05)
+
+
 class Outputs(ProfileCase):
     def test_flame_graphs(self):
         process, _ = self.start("--profile=64K", command=[SITES], MEMBUDGET_PROFILE_DIR=self.scratch())
