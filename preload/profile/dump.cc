@@ -67,9 +67,19 @@ class Output {
   int error_ = 0;
 };
 
-void write_header(Output &out, uint32_t reason) {
+struct Snapshot {
+  membudget_profile_header header;
+  uint32_t blocks;
+  LiveBlock block[LiveTable::kEntries];
+};
+Snapshot *snapshot;
+char *buffer;
+uint32_t is_writing;
+
+void take_header(uint32_t reason) {
   const Process *p = ledger::binding().process;
-  membudget_profile_header h{};
+  membudget_profile_header &h = snapshot->header;
+  h = {};
   h.magic = MEMBUDGET_PROFILE_MAGIC;
   h.header_bytes = sizeof h;
   h.pid = getpid();
@@ -83,7 +93,10 @@ void write_header(Output &out, uint32_t reason) {
   h.live_before = sampler_beginning().live_bytes;
   h.lost_blocks = sampler_lost();
   h.lost_stacks = stack_table_lost();
-  out.put(&h, sizeof h);
+}
+
+void write_command(Output &out) {
+  const Process *p = ledger::binding().process;
   out.record(MEMBUDGET_PROFILE_COMMAND, p->command, strnlen(p->command, sizeof p->command));
 }
 
@@ -99,7 +112,8 @@ void write_stacks(Output &out) {
 }
 
 void write_blocks(Output &out) {
-  for_each_live([&](const LiveBlock &block) { out.record(MEMBUDGET_PROFILE_BLOCKS, &block, sizeof block); });
+  for (uint32_t i = 0; i < snapshot->blocks; ++i)
+    out.record(MEMBUDGET_PROFILE_BLOCKS, &snapshot->block[i], sizeof snapshot->block[i]);
 }
 
 void write_location(const SourceLocation &l, void *context) {
@@ -122,18 +136,14 @@ void write_maps(Output &out) {
   close(fd);
 }
 
-char *buffer;
-uint32_t is_writing;
-
-int write_all(const char *path, uint32_t reason) {
-  if (!buffer) buffer = static_cast<char *>(reserve(Output::kBytes));
-  if (!buffer) return -ENOMEM;
+int write_all(const char *path) {
   int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) return -errno;
   Output out(fd, buffer);
-  write_header(out, reason);
-  write_blocks(out);  // before the stacks: those of these blocks are then among them
-  write_stacks(out);
+  out.put(&snapshot->header, sizeof snapshot->header);
+  write_command(out);
+  write_blocks(out);
+  write_stacks(out);  // those of these blocks are among them: they stay for ever
   stack_module().for_each_location(write_location, &out);
   write_maps(out);
   out.record(MEMBUDGET_PROFILE_END, nullptr, 0);
@@ -143,15 +153,31 @@ int write_all(const char *path, uint32_t reason) {
   return out.error();
 }
 
+bool has_memory() {
+  if (!buffer) buffer = static_cast<char *>(reserve(Output::kBytes));
+  if (!snapshot) snapshot = static_cast<Snapshot *>(reserve(sizeof(Snapshot)));
+  return buffer && snapshot;
+}
+
 }  // namespace
 
-int dump_write(const char *path, uint32_t reason) {
-  if (!sampler_is_on()) return -ENODATA;
+bool dump_begin(uint32_t reason) {
+  if (!sampler_is_on() || __atomic_exchange_n(&is_writing, 1u, __ATOMIC_ACQUIRE) != 0) return false;
   ErrnoGuard guard;
-  if (__atomic_exchange_n(&is_writing, 1u, __ATOMIC_ACQUIRE) != 0) return -EBUSY;
-  int error = write_all(path, reason);
+  if (!has_memory()) return __atomic_store_n(&is_writing, 0u, __ATOMIC_RELEASE), false;
+  take_header(reason);
+  snapshot->blocks = 0;
+  for_each_live([](const LiveBlock &block) { snapshot->block[snapshot->blocks++] = block; });
+  return true;
+}
+
+int dump_write(const char *path) {
+  ErrnoGuard guard;
+  int error = write_all(path);
   __atomic_store_n(&is_writing, 0u, __ATOMIC_RELEASE);
   return error;
 }
+
+void dump_after_fork_in_child() { is_writing = 0; }
 
 }  // namespace membudget::profile

@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include "control/block/system.h"
+#include "preload/stacks/symbols.h"
 
 // Calls function(argument) on another stack, which ends at `top`. Its frame is found by its frame pointer, so that
 // unwinding goes on from one stack to the other.
@@ -97,10 +98,47 @@ Place *claim() {
   return nullptr;
 }
 
+// Frame by frame; what libunwind keeps of the code for it can be dropped when objects were unloaded.
+__attribute__((noinline)) int step_through(uint64_t *addresses, int most) {
+  unw_context_t context;
+  unw_cursor_t cursor;
+  if (unw_getcontext(&context) != 0 || unw_init_local(&cursor, &context) != 0) return 0;
+  int count = 0;
+  for (unw_word_t address; count < most && unw_step(&cursor) > 0; addresses[count++] = address)
+    if (unw_get_reg(&cursor, UNW_REG_IP, &address) != 0) break;
+  return count;
+}
+
+// What the calling thread knows of the code.
+struct ThreadCache {
+  uint32_t captures;
+  uint64_t unloads;  // that there had been when its cache was begun
+};
+__attribute__((tls_model("initial-exec"))) __thread ThreadCache thread_cache;
+uint64_t unloads_flushed;
+
 // unw_backtrace keeps what it learnt about each place in the code, for each thread: some ns a frame from then on.
+// That cache takes 400 KiB, which a thread has to be worth; and nothing drops what was learnt of code that is gone, by
+// which a stack of the code that came in its place would be read in wrong places, past its end too.
+bool may_use_thread_cache() {
+  constexpr uint32_t kWorthIt = 16;
+  uint64_t unloads = loaded_objects().unloads;
+  if (unloads != __atomic_load_n(&unloads_flushed, __ATOMIC_ACQUIRE)) {
+    unw_flush_cache(unw_local_addr_space, 0, 0);
+    __atomic_store_n(&unloads_flushed, unloads, __ATOMIC_RELEASE);
+  }
+  if (thread_cache.captures < kWorthIt) {
+    ++thread_cache.captures;
+    thread_cache.unloads = unloads;
+    return false;
+  }
+  return thread_cache.unloads == unloads;
+}
+
 void unwind_here(void *argument) {
   auto *p = static_cast<Place *>(argument);
-  int machine_count = unw_backtrace(reinterpret_cast<void **>(p->machine), kMostMachineFrames);
+  int machine_count = may_use_thread_cache() ? unw_backtrace(reinterpret_cast<void **>(p->machine), kMostMachineFrames)
+                                             : step_through(p->machine, kMostMachineFrames);
   // cppcheck-suppress AssignmentAddressToInteger  ; finish is a pointer to a function, which returns a count
   p->count = p->finish(p->machine, machine_count, p->frames, p->most);
 }

@@ -9,14 +9,14 @@
 namespace membudget::stacks {
 namespace {
 
-// The interpreter of this process; it is looked for anew when objects were loaded.
+// The interpreter of this process; it is looked for anew when objects were loaded or unloaded.
 struct Interpreter {
   const PythonLayout *layout;  // NULL: there is none that is known
   void *(*this_thread)();      // PyGILState_GetThisThreadState: reads a thread-specific value, and no more
   uintptr_t loop, loop_end;    // _PyEval_EvalFrameDefault
 };
 Interpreter interpreter;
-uint64_t loads_seen;
+uint64_t changes_seen;
 
 template <typename T>
 T read(const char *object, int offset) {
@@ -37,19 +37,24 @@ bool is_free_threaded() {
   return find_symbols(&only_there, 1);
 }
 
-void look_for_interpreter() {
-  if (__atomic_load_n(&interpreter.layout, __ATOMIC_ACQUIRE)) return;
-  uint64_t loads = loads_so_far();
-  if (loads == __atomic_load_n(&loads_seen, __ATOMIC_RELAXED)) return;
-  __atomic_store_n(&loads_seen, loads, __ATOMIC_RELAXED);
+// Finds it, or that there is none.
+const PythonLayout *find_interpreter() {
   Symbol symbols[] = {{"_PyEval_EvalFrameDefault"}, {"PyGILState_GetThisThreadState"}, {"Py_GetVersion"}};
-  if (!find_symbols(symbols, 3) || is_free_threaded()) return;
+  if (!find_symbols(symbols, 3) || is_free_threaded()) return nullptr;
   const PythonLayout *layout = layout_by(reinterpret_cast<const char *(*)()>(symbols[2].address)());
-  if (!layout) return;
+  if (!layout) return nullptr;
   interpreter.this_thread = reinterpret_cast<void *(*)()>(symbols[1].address);
   interpreter.loop = symbols[0].address;
   interpreter.loop_end = symbols[0].address + symbols[0].bytes;
-  __atomic_store_n(&interpreter.layout, layout, __ATOMIC_RELEASE);
+  return layout;
+}
+
+void look_for_interpreter() {
+  LoadedObjects objects = loaded_objects();
+  uint64_t changes = objects.loads + objects.unloads;
+  if (changes == __atomic_load_n(&changes_seen, __ATOMIC_RELAXED)) return;
+  __atomic_store_n(&changes_seen, changes, __ATOMIC_RELAXED);
+  __atomic_store_n(&interpreter.layout, find_interpreter(), __ATOMIC_RELEASE);
 }
 
 // Where in its code a frame is, in bytes; negative before its first instruction.

@@ -79,15 +79,15 @@ bool find_symbols(Symbol *symbols, int count) {
   return dl_iterate_phdr(look_into, &search) == 1;
 }
 
-uint64_t loads_so_far() {
-  uint64_t loads = 0;
+LoadedObjects loaded_objects() {
+  LoadedObjects objects;
   dl_iterate_phdr(
       [](dl_phdr_info *object, size_t, void *out) {
-        *static_cast<uint64_t *>(out) = object->dlpi_adds;
+        *static_cast<LoadedObjects *>(out) = {object->dlpi_adds, object->dlpi_subs};
         return 1;
       },
-      &loads);
-  return loads;
+      &objects);
+  return objects;
 }
 
 }  // namespace membudget::stacks

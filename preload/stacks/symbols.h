@@ -16,7 +16,11 @@ struct Symbol {
 // as long as it is read, by a lock that the same thread may hold.
 bool find_symbols(Symbol *symbols, int count);
 
-// How many objects were ever loaded: when it changes, it is worth another look.
-uint64_t loads_so_far();
+// How many objects were ever loaded, and unloaded: when that changes, it is worth another look, and what is known of
+// the code at an address may be wrong.
+struct LoadedObjects {
+  uint64_t loads = 0, unloads = 0;
+};
+LoadedObjects loaded_objects();
 
 }  // namespace membudget::stacks

@@ -4,6 +4,7 @@ from collections import namedtuple
 
 import micro
 import peers
+import profiling
 import programs
 import redis_server
 import small
@@ -19,6 +20,7 @@ GROUPS = {
     "programs": "Whole programs",
     "python": "Python with the library's defaults",
     "idle": "Start-up, memory, reading the level",
+    "profile": "Sampled profiles: on against off, beside other heap profilers, the longest wait for a dump",
     "peers": "Other accounting tools, against the allocator by itself",
 }
 
@@ -54,6 +56,14 @@ WORKS = [
     _work("start", "idle", "how much later true ends", small.start),
     _work("memory", "idle", "private memory of sleep", small.memory),
     _work("level", "idle", "reading the level", small.level, ALLOCATORS[:1]),
+    *(_work(f"profile-{work}", "profile", f"{work}, sampled every 512 KiB", profiling.small(work))
+      for work in ("pair", "churn", "bulk")),
+    _work("profile-python", "profile", "JSON and dicts, sampled", profiling.python),
+    _work("profile-g++", "profile", "g++ -O1 of a large file, sampled", profiling.compiler),
+    _work("profile-others", "profile", "heaptrack, jemalloc prof, gperftools, on JSON and dicts",
+          profiling.beside_others, ("ptmalloc", "jemalloc", "tcmalloc")),
+    _work("profile-dump", "profile", "8 threads, 20,000 sampled blocks: the longest malloc during a dump",
+          profiling.dump),
     _work("peers", "peers", "libmemusage, heaptrack, gperftools, jemalloc prof", peers.compare,
           ("ptmalloc", "jemalloc", "tcmalloc")),
 ]

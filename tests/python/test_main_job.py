@@ -75,6 +75,26 @@ class ConsumerTest(MainJobTestCase):
         self.assertLess(report["peak_counted_bytes"], 1.005 * report["limit_bytes"])
         self.assertGreater(report["peak_counted_bytes"], 0.98 * report["limit_bytes"])
 
+    def test_a_crossing_leaves_a_profile(self):
+        """It names the line of the program that fills the buffer."""
+        text = generate(10_000)
+        command = self.command()
+        command[2:2] = ["--profile=64K", "--name", "job"]
+        done = subprocess.run(command, input=text, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120,
+                              env={**os.environ, "MEMBUDGET_PROFILE_DIR": self.folder})
+        self.assertEqual((done.returncode, done.stdout), (0, b""), done.stderr.decode())
+        self.assert_stored(text)
+        (name,) = [name for name in os.listdir(self.folder) if "-crossing-" in name]
+        self.assertRegex(name, r"^job-\d+-crossing-0\.membudget-profile$")
+        shown = subprocess.run([CLI, "profile", self.path(name), "--json"], stdout=subprocess.PIPE, check=True)
+        report = json.loads(shown.stdout)
+        self.assertGreater(report["live_bytes"] + report["mapped_bytes"], 0.95 * 24 * 2**20)
+        with open(os.path.join(MAIN_JOB, "source.py")) as file:
+            line = next(number for number, text in enumerate(file, 1) if "json.loads(" in text)
+        sites = {site["where"]: site["live_bytes"] for site in report["sites"]}
+        self.assertEqual(max(sites, key=sites.get), f"parse {os.path.join(MAIN_JOB, 'source.py')}:{line}")
+        self.assertGreater(max(sites.values()), report["live_bytes"] / 2)
+
     def test_without_the_library(self):
         text = generate(3000)
         self.consume(text, "--max-items", "1000", limit=None)

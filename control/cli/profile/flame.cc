@@ -96,10 +96,10 @@ class Drawing {
 
   std::string svg() {
     draw(tree_.root, 0, kWidth, 0);
-    double height = kTop + kRow * rows_ + 30;
+    double height = kTop + kRow * rows_ + 8;
     return fmt::format(kSvg, fmt::arg("width", kWidth), fmt::arg("height", height),
-                       fmt::arg("title", escaped(heading(profile_))), fmt::arg("foot", height - 10),
-                       fmt::arg("frames", frames_), fmt::arg("script", kScript));
+                       fmt::arg("title", escaped(heading(profile_))), fmt::arg("frames", frames_),
+                       fmt::arg("script", kScript));
   }
 
  private:
@@ -108,8 +108,7 @@ class Drawing {
 <title>{title}</title>
 <rect width="100%" height="100%" fill="#fff"/>
 <text x="8" y="18" font-size="13" font-family="sans-serif">{title}</text>
-<text id="hint" x="8" y="35" fill="#666" font-family="sans-serif">Width: live bytes, estimated. Click a frame to zoom, the topmost to zoom out.</text>
-<text id="detail" x="8" y="{foot}" fill="#333" font-family="sans-serif"> </text>
+<text id="detail" x="8" y="35" fill="#444" font-family="sans-serif">Width: live bytes, estimated. Blue: interpreted; orange: native; violet: mapped. Click a frame to zoom, the topmost to zoom out.</text>
 <g id="frames">
 {frames}</g>
 <script><![CDATA[{script}]]></script>
@@ -119,7 +118,7 @@ class Drawing {
   // Zooms by moving and scaling; each frame knows its place among all, from 0 to 1200.
   static constexpr const char *kScript = R"(
 (function () {
-  var svg = document.currentScript.closest('svg'), detail = svg.querySelector('#detail');
+  var svg = document.currentScript.closest('svg'), detail = svg.querySelector('#detail'), hint = detail.textContent;
   var frames = Array.prototype.slice.call(svg.querySelectorAll('#frames > g'));
   function number(frame, name) { return parseFloat(frame.getAttribute('data-' + name)); }
   function fit(frame, x, width) {
@@ -144,6 +143,7 @@ class Drawing {
     frame.style.cursor = 'pointer';
     frame.addEventListener('click', function () { zoom(frame); });
     frame.addEventListener('mouseover', function () { detail.textContent = frame.querySelector('title').textContent; });
+    frame.addEventListener('mouseout', function () { detail.textContent = hint; });
   });
 })();
 )";

@@ -31,6 +31,12 @@ bool is_library_of_the_language(const std::string &file) {
   return false;
 }
 
+// Python's own modules: who calls them wants the memory. What is installed beside them is as good as the user's own.
+bool is_library_of_the_language(const Line &line) {
+  if (line.file.starts_with("<frozen ")) return true;
+  return line.file.find("/lib/python3.") != std::string::npos && line.file.find("-packages/") == std::string::npos;
+}
+
 bool is_allocation(const std::string &function) {
   for (const char *prefix :
        {"operator new", "std::", "__gnu_cxx::", "__libc_", "void std::", "malloc", "calloc", "realloc",
@@ -114,8 +120,14 @@ std::string name_of(const Profile &p, const Location &l) {
 
 std::string site_of(const Profile &p, const Entry &entry) {
   const std::string suffix = entry.is_mapped ? " [mapped]" : "";
-  for (uint32_t place : entry.stack)
-    if (p.locations[place].is_interpreted) return name_of(p, p.locations[place]) + suffix;
+  const Location *innermost = nullptr;
+  for (uint32_t place : entry.stack) {
+    const Location &l = p.locations[place];
+    if (!l.is_interpreted) continue;
+    if (!innermost) innermost = &l;
+    if (!l.lines.empty() && !is_library_of_the_language(l.lines[0])) return name_of(p, l) + suffix;
+  }
+  if (innermost) return name_of(p, *innermost) + suffix;
   for (uint32_t place : entry.stack) {
     const Location &l = p.locations[place];
     if (l.mapping >= 0 && is_library_of_the_language(p.mappings[static_cast<size_t>(l.mapping)].file)) continue;

@@ -70,8 +70,9 @@ void subtract(Profile *from, const Profile &base);
 // What a location is called: "function file:line", as much of it as is known.
 std::string name_of(const Profile &, const Location &);
 
-// The line of an entry's stack that a reader wants to see: the innermost of an interpreter, else the innermost that
-// is none of an allocator's or the C and C++ libraries'. "" where there is none.
+// The line of an entry's stack that a reader wants to see: in an interpreted program the innermost that is not in the
+// language's own library, else the innermost that is none of an allocator's or the C and C++ libraries'. "" where there
+// is none.
 std::string site_of(const Profile &, const Entry &);
 
 }  // namespace membudget::cli::profile

@@ -168,6 +168,13 @@ class Encoder {
   std::map<std::pair<std::string, std::string>, uint64_t> functions_;
 };
 
+// Of an estimate of `bytes` in `blocks` of one size, which is all that the format keeps: exact where they have one size.
+double variance_of(double bytes, double blocks, double mean_bytes) {
+  if (bytes <= 0 || blocks <= 0 || mean_bytes <= 0) return 0;
+  double size = bytes / blocks, weight = -1 / std::expm1(-size / mean_bytes);
+  return bytes * size * (weight - 1);
+}
+
 class Decoder {
  public:
   Decoder(const std::string &bytes, const std::string &path) : path_(path) {
@@ -224,7 +231,13 @@ class Decoder {
       to.stack.push_back(found->second);
     }
     auto value = [&](int i) { return static_cast<double>(s.value(i)); };
-    to.amounts = {value(3), value(2), value(1), value(0), 0, 0};
+    auto mean = static_cast<double>(from_.period());
+    to.amounts = {value(3),
+                  value(2),
+                  value(1),
+                  value(0),
+                  variance_of(value(3), value(2), mean),
+                  variance_of(value(1), value(0), mean)};
     for (const auto &label : s.label()) to.is_mapped |= text(label.str()) == kMapped;
     to_.entries.push_back(to);
   }
