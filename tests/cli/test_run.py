@@ -223,6 +223,9 @@ class Refusals(RunCase):
     def test_static(self):
         self.refuse(2, "run", "--", STATIC, says="static")
 
+    def test_sanitizer(self):
+        self.refuse(2, "run", "--", os.environ["MEMBUDGET_TEST_SANITIZED"], says="AddressSanitizer")
+
     def test_static_interpreter(self):
         self.refuse(2, "run", "--", self.executable(f"#!{STATIC}\n"), says="static")
         nested = self.executable(f"#!{self.executable(f'#! {STATIC} -x{chr(10)}')}\n")
