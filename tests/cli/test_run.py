@@ -67,6 +67,16 @@ class Settings(RunCase):
                 out = self.run_cli("run", "--", "sh", "-c", "echo $LD_PRELOAD", settings={"LD_PRELOAD": there}).stdout
                 self.assertEqual(out, f"{LIBRARY}:{libm}\n")
 
+    def test_beside_an_auditing_library(self):
+        """Which leaves too little room for the library's thread-local memory."""
+        script = "echo $GLIBC_TUNABLES; echo $LD_PRELOAD"
+        for before, tunables in (("", "glibc.rtld.optional_static_tls=4096"),
+                                 ("glibc.malloc.check=0", "glibc.malloc.check=0:glibc.rtld.optional_static_tls=4096"),
+                                 ("glibc.rtld.optional_static_tls=8192", "glibc.rtld.optional_static_tls=8192")):
+            settings = {"LD_AUDIT": os.environ["MEMBUDGET_TEST_AUDIT"], **({"GLIBC_TUNABLES": before} if before else {})}
+            out = self.succeed("run", "--", "sh", "-c", script, settings=settings)
+            self.assertEqual(out, f"{tunables}\n{LIBRARY}\n")
+
     def test_name_defaults_to_the_pid(self):
         process = subprocess.run([CLI, "run", "--", sys.executable, "-c",
                                   "import os; print(os.getpid(), os.environ['MEMBUDGET_NAME'])"],
