@@ -87,9 +87,10 @@ void check_elf(const std::string &path, const ElfFile &elf) {
            "build it with the GNU C library");
   std::string sanitizer = needed_sanitizer(path);
   if (!sanitizer.empty())
-    refuse(path, "sanitizer",
-           fmt::format("it is built with the AddressSanitizer, and {} ends it when any library is preloaded", sanitizer),
-           "build it without -fsanitize=address");
+    refuse(
+        path, "sanitizer",
+        fmt::format("it is built with the AddressSanitizer, and {} ends it when any library is preloaded", sanitizer),
+        "build it without -fsanitize=address");
 }
 
 }  // namespace

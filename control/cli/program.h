@@ -22,8 +22,8 @@ struct Unpreloadable : Failure {
 
 // Throws Unpreloadable for a program that would run without the library: a static one, one that gains
 // privileges (set-uid, set-gid, file capabilities), one of another architecture or another C library, one with the
-// AddressSanitizer; a Failure of status kNotExecutable where a script's interpreter cannot be run. For a script it is the
-// interpreter that counts. What cannot be read is let through.
+// AddressSanitizer; a Failure of status kNotExecutable where a script's interpreter cannot be run. For a script it is
+// the interpreter that counts. What cannot be read is let through.
 void check_program(const std::string &path);
 
 }  // namespace membudget::cli

@@ -73,7 +73,9 @@ class Settings(RunCase):
         for before, tunables in (("", "glibc.rtld.optional_static_tls=4096"),
                                  ("glibc.malloc.check=0", "glibc.malloc.check=0:glibc.rtld.optional_static_tls=4096"),
                                  ("glibc.rtld.optional_static_tls=8192", "glibc.rtld.optional_static_tls=8192")):
-            settings = {"LD_AUDIT": os.environ["MEMBUDGET_TEST_AUDIT"], **({"GLIBC_TUNABLES": before} if before else {})}
+            settings = {"LD_AUDIT": os.environ["MEMBUDGET_TEST_AUDIT"]}
+            if before:
+                settings["GLIBC_TUNABLES"] = before
             out = self.succeed("run", "--", "sh", "-c", script, settings=settings)
             self.assertEqual(out, f"{tunables}\n{LIBRARY}\n")
 

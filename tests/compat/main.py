@@ -101,8 +101,11 @@ def run_program(runner, program, allocators):
 
 def table(rows, options, begun):
     system = platform.freedesktop_os_release().get("PRETTY_NAME", "") if sys.version_info >= (3, 10) else ""
-    lines = [f"{datetime.date.today()}, {system}, Linux {platform.release()}, {' '.join(platform.libc_ver())}, "
-             f"{platform.machine()}; a budget of {options.limit}; {time.monotonic() - begun:.0f} s in all.", "",
+    lines = ["# Compatibility", "",
+             "What `scripts/compat` found (see README.md): `same` is the same output, errors and exit status as without the",
+             "library, counts that were never seen below zero, and nothing left behind. The commands are in `programs/`.", "",
+             f"{datetime.date.today()}, {system}, Linux {platform.release()}, {' '.join(platform.libc_ver())}, "
+             f"{platform.machine()}; a budget of {options.limit}; {(time.monotonic() - begun) / 60:.0f} minutes.", "",
              f"| program | version | {' | '.join(options.allocators)} | remarks |",
              f"| --- | --- | {' | '.join('---' for _ in options.allocators)} | --- |"]
     for row in rows:

@@ -64,7 +64,7 @@ class Program:
         done = subprocess.run(command, shell=True, text=True, capture_output=True, check=False,
                               env=dict(os.environ, PATH=PATH))
         lines = (done.stdout + done.stderr).strip().splitlines()
-        return lines[0].strip() if lines else ""
+        return lines[0].strip()[:50].replace("|", "/") if lines else ""
 
 
 def all_programs():

@@ -20,9 +20,8 @@
 enum { BLOCKS = 4000, SKIPS = 40 };
 
 /* What every program needs that computes and ends, and its allocator. */
-static const int of_the_program[] = {SYS_read,   SYS_write,  SYS_exit_group, SYS_exit,    SYS_rt_sigreturn,
-                                     SYS_brk,    SYS_mmap,   SYS_munmap,     SYS_mremap,  SYS_mprotect,
-                                     SYS_madvise};
+static const int of_the_program[] = {SYS_read, SYS_write,  SYS_exit_group, SYS_exit,     SYS_rt_sigreturn, SYS_brk,
+                                     SYS_mmap, SYS_munmap, SYS_mremap,     SYS_mprotect, SYS_madvise};
 /* What the library makes on top of it, as long as the process is alone in its group and only counts bytes. */
 static const int ALLOWED_AFTER_START[] = {SYS_gettid, SYS_futex, SYS_membarrier, SYS_getpid, SYS_clock_gettime};
 
@@ -44,8 +43,7 @@ static int shut_in(unsigned otherwise, int with_the_librarys) {
     length += allow(code + length, ALLOWED_AFTER_START, sizeof ALLOWED_AFTER_START / sizeof *ALLOWED_AFTER_START);
   code[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, otherwise);
   const struct sock_fprog program = {(unsigned short)length, code};
-  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0;
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0;
 }
 
 static uint32_t level(void) { return library_block() ? library_block()->level_word & 0xff : 0; }

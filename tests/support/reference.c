@@ -28,7 +28,6 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-
 static int64_t live_bytes, live_blocks;
 static pid_t started_in;
 

@@ -4,7 +4,7 @@
 # version: chromium --version
 # allow: .
 # uncounted: /usr/lib/chromium/chromium
-# note: Its own malloc (PartitionAlloc) takes the place of ours and of glibc's in the program itself: each of its processes says so in a line, and is not counted.
+# note: Its own malloc (PartitionAlloc) takes the place of ours and of glibc's in the program itself: each of its processes says so in a line, and is not counted. Its errors, which vary, are not compared.
 cat > page.html <<'END'
 <!doctype html><meta charset=utf-8><title>x</title><canvas id=c width=300 height=200></canvas><div id=out>not done</div>
 <script>

@@ -1,4 +1,4 @@
-# title: Perl: hashes, regular expressions, sort, fork, pipes, local::Storable
+# title: Perl: hashes, regular expressions, sort, fork, pipes, Storable, signals
 # needs: perl
 # packages: perl
 # version: perl -e 'print "$^V\n"'

@@ -1,4 +1,4 @@
-# title: systemd's tools: systemd-analyze, systemctl, journalctl, udevadm
+# title: systemd's tools: systemd-analyze, systemctl, journalctl, systemd-id128
 # needs: systemctl systemd-analyze journalctl
 # packages: systemd
 # version: systemctl --version
