@@ -13,6 +13,12 @@ void find(void *libc, const char *symbol, F **out) {
   *out = reinterpret_cast<F *>(dlsym(libc, symbol));
 }
 
+// A program may define these names, too, for a malloc of its own (Chromium's does).
+bool is_glibcs(void *libc) {
+  return dlsym(libc, "__libc_malloc") == reinterpret_cast<void *>(__libc_malloc) &&
+         dlsym(libc, "__libc_free") == reinterpret_cast<void *>(__libc_free);
+}
+
 bool layout_is_known() {
   if (!glibc_calls.malloc_usable_size) return false;
   constexpr size_t kSamples[] = {1, 24, 25, 1000, size_t{100'000}, 3u << 20};
@@ -28,15 +34,15 @@ bool layout_is_known() {
 
 }  // namespace
 
-bool Ptmalloc::bind() {
+const char *Ptmalloc::bind() {
   void *libc = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
-  if (!libc) return false;
+  if (!libc || !is_glibcs(libc)) return "the program has a malloc of its own in glibc's place";
   find(libc, "malloc_usable_size", &glibc_calls.malloc_usable_size);
   find(libc, "malloc_trim", &glibc_calls.malloc_trim);
   find(libc, "malloc_info", &glibc_calls.malloc_info);
   find(libc, "malloc_stats", &glibc_calls.malloc_stats);
   find(libc, "mallinfo2", &glibc_calls.mallinfo2);
-  return layout_is_known();
+  return layout_is_known() ? nullptr : "this glibc keeps its chunks in another way than membudget knows";
 }
 
 void Ptmalloc::configure(int64_t mmap_threshold, int64_t trim_threshold, int64_t arenas) {

@@ -60,9 +60,9 @@ struct Ptmalloc {
 
   static void trim();
 
-  // Binds what glibc offers under no other name than the one that we interpose. False when the chunk
-  // layout is not the one that usable_size() reads.
-  static bool bind();
+  // Binds what glibc offers under no other name than the one that we interpose. Why its blocks cannot be counted here,
+  // or NULL: when the names above are not glibc's, or the chunk layout is not the one that usable_size() reads.
+  static const char *bind();
 
   // Fixes the thresholds and the number of arenas; -1 leaves one as it is. Ends glibc's dynamic growth
   // of the mmap threshold.

@@ -21,6 +21,8 @@
 #include "preload/table.h"
 #include "preload/trim.h"
 
+extern "C" void *__libc_stack_end;  // of the dynamic linker: where the kernel put the arguments
+
 namespace membudget {
 namespace {
 
@@ -28,20 +30,45 @@ constinit Settings settings{};
 AllocatorKind kind = AllocatorKind::ptmalloc;
 bool is_chosen;
 bool is_secure;
+bool is_replaced;  // the program's malloc is neither glibc's nor ours
 bool is_counting;
 bool is_limited;
 bool is_loading;
 pthread_key_t thread_exit_key;
 bool has_thread_exit_key;
 
+// A variable of the environment. Before libc's constructor has run (a program's .preinit_array, the dynamic linker)
+// libc knows no environment: it stands on the stack, where the kernel left it.
+const char *variable(const char *name) {
+  if (environ) return getenv(name);
+  const auto *stack = static_cast<const intptr_t *>(__libc_stack_end);  // argc, arguments, NULL, environment, NULL
+  auto *entries = reinterpret_cast<const char *const *>(stack + 1 + stack[0] + 1);
+  size_t length = strlen(name);
+  for (; *entries; ++entries)
+    if (strncmp(*entries, name, length) == 0 && (*entries)[length] == '=') return *entries + length + 1;
+  return nullptr;
+}
+
 // The value of MEMBUDGET_ALLOCATOR, before anything else is read.
 const char *allocator_wanted() {
-  const char *value = getenv("MEMBUDGET_ALLOCATOR");
+  const char *value = variable("MEMBUDGET_ALLOCATOR");
   return value && *value ? value : "ptmalloc";
 }
 
 bool is_dynamic(const char *allocator) {
   return strcmp(allocator, "mimalloc") == 0 || strcmp(allocator, "tcmalloc") == 0 || allocator[0] == '/';
+}
+
+// valgrind's tools that look at the heap (memcheck, massif, dhat, helgrind, drd) put a malloc of their own in the place
+// of every other, glibc's and ours, but not of all of its functions: what they miss must go to glibc's.
+bool is_under_valgrinds_heap() {
+  constexpr char kTool[] = "/vgpreload_", kCore[] = "core";
+  const char *libraries = variable("LD_PRELOAD");
+  while (libraries && (libraries = strstr(libraries, kTool))) {
+    libraries += sizeof kTool - 1;
+    if (strncmp(libraries, kCore, sizeof kCore - 1) != 0) return true;
+  }
+  return false;
 }
 
 // One line on standard error, by a single write: no stdio in somebody's process.
@@ -174,14 +201,20 @@ void start_counting() {
   if (settings.profile_bytes > 0) begin_profile(membership.process);
 }
 
+// Blocks are not ours to count here. Those that come nevertheless go where they went so far.
+void stand_aside(const char *why) {
+  settings_add_error(&settings, "%s: not counted\n", why);
+  startup_stop_counting();
+  complain(settings.errors);
+}
+
 __attribute__((constructor)) void startup() {
   ErrnoGuard guard;
   startup_choose();
   if (is_secure) return;
   settings_read(environ, &settings);
-  bool layout_is_known = Ptmalloc::bind();
-  if (!layout_is_known)
-    settings_add_error(&settings, "this glibc keeps its chunks in another way than membudget knows: not counted\n");
+  if (const char *why = is_replaced ? "valgrind's malloc is in the place of every other" : Ptmalloc::bind())
+    return stand_aside(why);
   if (strcmp(settings.allocator, "jemalloc") == 0 && kind != AllocatorKind::jemalloc)
     settings_add_error(&settings, "MEMBUDGET_ALLOCATOR=jemalloc cannot be used: it keeps no counters here\n");
   Ptmalloc::configure(settings.mmap_threshold, settings.trim_threshold, settings.arenas);
@@ -191,10 +224,7 @@ __attribute__((constructor)) void startup() {
     else
       entry_table = table_of<PtmallocAfterEarly, Counted>();
   }
-  if (layout_is_known)
-    start_counting();
-  else
-    startup_stop_counting();
+  start_counting();
   set_python_malloc();
   complain(settings.errors);
 }
@@ -205,7 +235,8 @@ void startup_choose() {
   if (__atomic_exchange_n(&is_chosen, true, __ATOMIC_ACQ_REL)) return;
   ErrnoGuard guard;
   is_secure = getauxval(AT_SECURE) != 0;
-  if (is_secure) {
+  is_replaced = is_under_valgrinds_heap();
+  if (is_secure || is_replaced) {
     entry_table = table_of<Ptmalloc, Uncounted>();
   } else if (strcmp(allocator_wanted(), "jemalloc") == 0) {
     use_ptmalloc();

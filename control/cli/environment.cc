@@ -47,11 +47,21 @@ std::string other_preloads(const Environment &environment) {
   return value;
 }
 
+// With an auditing library the loader lays out static thread-local memory before it loads what is preloaded, which then
+// has to do with the little it keeps free: too little for libmembudget.so, unless it is told to keep more.
+void keep_room_beside_auditors(Environment *environment) {
+  constexpr const char *kTunables = "GLIBC_TUNABLES", *kRoom = "glibc.rtld.optional_static_tls";
+  std::string tunables = environment->get(kTunables).value_or("");
+  if (environment->get("LD_AUDIT").value_or("").empty() || tunables.find(kRoom) != std::string::npos) return;
+  environment->set(kTunables, tunables + (tunables.empty() ? "" : ":") + kRoom + "=4096");
+}
+
 }  // namespace
 
 void preload(Environment *environment, const std::string &library) {
   std::string others = other_preloads(*environment);
   environment->set("LD_PRELOAD", library + (others.empty() ? "" : ":" + others));
+  keep_room_beside_auditors(environment);
 }
 
 void unload(Environment *environment) {

@@ -81,10 +81,11 @@ class Sections {
     return found;
   }
 
-  std::string_view dynamic_name(const Elf64_Sym &symbol) const {
+  std::string_view dynamic_name(uint64_t name) const {
     const Elf64_Shdr *names = find(".dynstr");
-    return names ? text_at(file_, names->sh_offset + symbol.st_name) : std::string_view{};
+    return names ? text_at(file_, names->sh_offset + name) : std::string_view{};
   }
+  std::string_view dynamic_name(const Elf64_Sym &symbol) const { return dynamic_name(symbol.st_name); }
 
  private:
   std::string_view file_;
@@ -184,6 +185,17 @@ OwnMalloc find_own_malloc(const std::string &path) {
   for (const Marker &marker : kMarkers)
     if (found.runtime.empty() && file.find(marker.text) != std::string_view::npos) found.runtime = marker.runtime;
   return found;
+}
+
+std::string needed_sanitizer(const std::string &path) {
+  MappedFile mapped(path);
+  Sections sections(mapped.bytes());
+  for (const Elf64_Dyn &entry : sections.entries<Elf64_Dyn>(".dynamic")) {
+    if (entry.d_tag != DT_NEEDED) continue;
+    std::string_view library = sections.dynamic_name(entry.d_un.d_val);
+    if (library.starts_with("libasan.so") || library.starts_with("libhwasan.so")) return std::string(library);
+  }
+  return {};
 }
 
 }  // namespace membudget::cli

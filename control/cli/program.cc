@@ -17,6 +17,7 @@
 
 #include "control/cli/command.h"
 #include "control/cli/elf_file.h"
+#include "control/cli/own_malloc.h"
 #include "control/cli/text.h"
 
 namespace membudget::cli {
@@ -84,6 +85,12 @@ void check_elf(const std::string &path, const ElfFile &elf) {
   if (elf.interpreter.find("/ld-musl-") != std::string::npos)
     refuse(path, "musl", "it is linked with musl, and libmembudget.so is for the GNU C library",
            "build it with the GNU C library");
+  std::string sanitizer = needed_sanitizer(path);
+  if (!sanitizer.empty())
+    refuse(
+        path, "sanitizer",
+        fmt::format("it is built with the AddressSanitizer, and {} ends it when any library is preloaded", sanitizer),
+        "build it without -fsanitize=address");
 }
 
 }  // namespace

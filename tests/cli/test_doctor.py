@@ -66,6 +66,9 @@ class Programs(DoctorCase):
     def test_static(self):
         self.assertIn("statically", self.diagnose(STATIC)["static"])
 
+    def test_sanitizer(self):
+        self.assertIn("AddressSanitizer", self.diagnose(os.environ["MEMBUDGET_TEST_SANITIZED"])["sanitizer"])
+
     @as_root
     def test_set_uid(self):
         program = shutil.copy("/usr/bin/true", os.path.join(self.scratch(), "true"))

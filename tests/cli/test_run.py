@@ -67,6 +67,18 @@ class Settings(RunCase):
                 out = self.run_cli("run", "--", "sh", "-c", "echo $LD_PRELOAD", settings={"LD_PRELOAD": there}).stdout
                 self.assertEqual(out, f"{LIBRARY}:{libm}\n")
 
+    def test_beside_an_auditing_library(self):
+        """Which leaves too little room for the library's thread-local memory."""
+        script = "echo $GLIBC_TUNABLES; echo $LD_PRELOAD"
+        for before, tunables in (("", "glibc.rtld.optional_static_tls=4096"),
+                                 ("glibc.malloc.check=0", "glibc.malloc.check=0:glibc.rtld.optional_static_tls=4096"),
+                                 ("glibc.rtld.optional_static_tls=8192", "glibc.rtld.optional_static_tls=8192")):
+            settings = {"LD_AUDIT": os.environ["MEMBUDGET_TEST_AUDIT"]}
+            if before:
+                settings["GLIBC_TUNABLES"] = before
+            out = self.succeed("run", "--", "sh", "-c", script, settings=settings)
+            self.assertEqual(out, f"{tunables}\n{LIBRARY}\n")
+
     def test_name_defaults_to_the_pid(self):
         process = subprocess.run([CLI, "run", "--", sys.executable, "-c",
                                   "import os; print(os.getpid(), os.environ['MEMBUDGET_NAME'])"],
@@ -222,6 +234,9 @@ class Refusals(RunCase):
 
     def test_static(self):
         self.refuse(2, "run", "--", STATIC, says="static")
+
+    def test_sanitizer(self):
+        self.refuse(2, "run", "--", os.environ["MEMBUDGET_TEST_SANITIZED"], says="AddressSanitizer")
 
     def test_static_interpreter(self):
         self.refuse(2, "run", "--", self.executable(f"#!{STATIC}\n"), says="static")

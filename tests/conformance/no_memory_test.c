@@ -1,5 +1,5 @@
-/* What happens when the kernel gives no more (RLIMIT_AS): ENOMEM from every function, nothing lost,
- * and all works again when there is memory. */
+/* What happens when the kernel gives no more (RLIMIT_AS or, with the argument "data", RLIMIT_DATA): ENOMEM from every
+ * function, nothing lost, and all works again when there is memory. */
 #include <errno.h>
 #include <malloc.h>
 #include <sys/resource.h>
@@ -8,15 +8,18 @@
 #include "library.h"
 #include "memory.h"
 
+static __rlimit_resource_t resource = RLIMIT_AS;
 static struct rlimit unlimited;
 
 /* Leaves room for `more` bytes beyond what is mapped now. */
-static void limit_address_space(size_t more) {
-  const struct rlimit limit = {memory_address_space_bytes() + more, unlimited.rlim_max};
-  REQUIRE(setrlimit(RLIMIT_AS, &limit) == 0);
+static void limit_memory(size_t more) {
+  enum { DATA = 5 }; /* data and stack, in statm */
+  const size_t now = resource == RLIMIT_AS ? memory_address_space_bytes() : memory_statm_bytes(DATA);
+  const struct rlimit limit = {now + more, unlimited.rlim_max};
+  REQUIRE(setrlimit(resource, &limit) == 0);
 }
 
-static void lift_limit(void) { REQUIRE(setrlimit(RLIMIT_AS, &unlimited) == 0); }
+static void lift_limit(void) { REQUIRE(setrlimit(resource, &unlimited) == 0); }
 
 /* 1 TiB: possible as a number, impossible under the limit. */
 static void every_function_says_enomem(void) {
@@ -24,7 +27,7 @@ static void every_function_says_enomem(void) {
   void *const mark = &unlimited;
   void *block = mark, *kept = malloc(5000);
   memory_fill(kept, 5000, 1);
-  limit_address_space(64 * MIB);
+  limit_memory(64 * MIB);
 #define SAYS_ENOMEM(call)    \
   do {                       \
     errno = 0;               \
@@ -53,7 +56,7 @@ static void runs_out_and_recovers(size_t size) {
   enum { BLOCKS = 1 << 20 };
   static void *blocks[BLOCKS];
   unsigned got = 0;
-  limit_address_space(96 * MIB);
+  limit_memory(96 * MIB);
   errno = 0;
   while (got < BLOCKS && (blocks[got] = malloc(size)) != NULL) {
     memory_fill(blocks[got], size < 64 ? size : 64, got);
@@ -76,9 +79,10 @@ static void runs_out_and_recovers(size_t size) {
   free(again);
 }
 
-int main(void) {
+int main(int count, char **arguments) {
   library_check_expected();
-  REQUIRE(getrlimit(RLIMIT_AS, &unlimited) == 0);
+  if (count > 1 && strcmp(arguments[1], "data") == 0) resource = RLIMIT_DATA;
+  REQUIRE(getrlimit(resource, &unlimited) == 0);
   every_function_says_enomem();
   const size_t sizes[] = {200, 3000, 40000, 700000, 3 * MIB};
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) runs_out_and_recovers(sizes[i]);

@@ -8,6 +8,8 @@
  * are among the library's bytes, but not among its allocations) REFERENCE_SKEW=N       counts N bytes too
  * many: whoever compares has to notice
  *
+ * Functions that are written by means of others (valloc, reallocarray, cfree...) come by here as those.
+ *
  * It keeps no list of blocks, takes no lock, and allocates nothing. Its sums are right when no thread is
  * inside an allocation call. Calls before its constructor has run are passed on and counted like all others.
  */
@@ -25,10 +27,6 @@
 #include "library.h"
 
 #define EXPORT __attribute__((visibility("default")))
-
-EXPORT void cfree(void *block);
-EXPORT void free_sized(void *block, size_t size);
-EXPORT void free_aligned_sized(void *block, size_t alignment, size_t size);
 
 static int64_t live_bytes, live_blocks;
 static pid_t started_in;
@@ -80,16 +78,6 @@ EXPORT void *memalign(size_t alignment, size_t size) {
   return count_new(next(alignment, size));
 }
 
-EXPORT void *valloc(size_t size) {
-  NEXT(valloc);
-  return count_new(next(size));
-}
-
-EXPORT void *pvalloc(size_t size) {
-  NEXT(pvalloc);
-  return count_new(next(size));
-}
-
 EXPORT int posix_memalign(void **out, size_t alignment, size_t size) {
   NEXT(posix_memalign);
   const int result = next(out, alignment, size);
@@ -111,35 +99,10 @@ EXPORT void *realloc(void *block, size_t size) {
   return count_resized(block, old_bytes, size, next(block, size));
 }
 
-EXPORT void *reallocarray(void *block, size_t count_of, size_t size) {
-  NEXT(reallocarray);
-  const int64_t old_bytes = block ? (int64_t)usable_size(block) : 0;
-  if (block) count(-old_bytes, -1);
-  return count_resized(block, old_bytes, count_of && size, next(block, count_of, size));
-}
-
 EXPORT void free(void *block) {
   NEXT(free);
   count_gone(block);
   next(block);
-}
-
-EXPORT void cfree(void *block) {
-  NEXT(cfree);
-  count_gone(block);
-  next(block);
-}
-
-EXPORT void free_sized(void *block, size_t size) {
-  NEXT(free_sized);
-  count_gone(block);
-  next(block, size);
-}
-
-EXPORT void free_aligned_sized(void *block, size_t alignment, size_t size) {
-  NEXT(free_aligned_sized);
-  count_gone(block);
-  next(block, alignment, size);
 }
 
 /* --- the end of a process --- */
