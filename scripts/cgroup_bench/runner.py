@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ from strategies import command_of
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 MEMBUDGET = os.path.join(ROOT, "build/release/control/cli/membudget")
-SECONDS = 900
+SECONDS = 600
 _NOTHING = {"read": 0, "batches": [], "at_flush": [], "peak": 0, "seconds": 0, "rest": 0, "done": False}
 
 
@@ -40,20 +41,27 @@ class Slot:
             if case["strategy"].startswith("event") and group.version != 1:
                 return None
             task = {**case, **files, "folder": group.folder, "limit_bytes": limit_bytes}
-            result = self._execute(group, case["strategy"], json.dumps(task))
+            error = self._execute(group, case["strategy"], json.dumps(task))
             killed = group.kills() > 0
         report = _combined([_read(path) for path in files["reports"]])
         report["killed"] = killed
-        report["error"] = "" if killed or result.returncode == 0 else (result.stderr.strip().splitlines() or ["?"])[-1]
+        report["error"] = "" if killed else error
         return report
 
     def _execute(self, group, strategy, task):
         consumer = [sys.executable, os.path.join(HERE, "consumer.py"), task]
         enter = ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', group.folder]
-        return subprocess.run(
-            enter + command_of(strategy, consumer, MEMBUDGET), timeout=SECONDS,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False,
+        process = subprocess.Popen(
+            enter + command_of(strategy, consumer, MEMBUDGET),
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
         )
+        try:
+            _, errors = process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            return f"not done after {SECONDS} s"
+        return "" if process.returncode == 0 else (errors.strip().splitlines() or ["?"])[-1]
 
 
 def _read(path):

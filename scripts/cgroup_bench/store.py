@@ -10,7 +10,7 @@ import sqlite3
 _PAGE_BYTES = 1 << 16
 _ROOM_SHARE = 5 / 4  # of the cgroup: for a batch and what pages leave unused
 _INSERT = "INSERT INTO events VALUES (?, ?, ?)"
-_LARGE_BYTES = 1 << 20  # from here on in pieces: SQLite has two copies of a value before it is written
+_LARGE_BYTES = 1 << 20  # from here on in pieces: SQLite then has one copy of the value, not two
 _PIECE = 1 << 18
 
 
