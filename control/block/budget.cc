@@ -148,7 +148,7 @@ void evaluate_locked(const Block &block, Process *self, int64_t fresh_bytes) {
   peaks_note(block, totals);
   MEMBUDGET_YIELD_POINT();
   set_level(block, level, totals);
-  if (self) footprint_follow(block.header, totals.counted());
+  if (self) footprint_follow(block.header, self, totals.counted());
   MEMBUDGET_YIELD_POINT();
   distribute(block, totals);
   __atomic_store_n(&block.header->allowance_sequence, sequence + 1, __ATOMIC_SEQ_CST);
@@ -331,6 +331,15 @@ void budget_flush_begins(const Block &block, Process *self) {
 void budget_flush_ends(const Block &block, Process *self) {
   BlockLock lock(block.header);
   footprint_flush_ends(block, self);
+  evaluate_locked(block, self, 0);
+}
+
+void budget_trimmed(const Block &block, Process *self) {
+  if (!footprint_is_measured(block.header)) return;
+  BlockLock lock(block.header);
+  int64_t counted = group_totals(block).counted();
+  footprint_measure(block, self, counted, 0);
+  footprint_note_trimmed(block.header, counted);
   evaluate_locked(block, self, 0);
 }
 
