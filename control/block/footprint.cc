@@ -100,15 +100,18 @@ uint32_t flushes_under_way(const Block &block) {
   return sum;
 }
 
-// What was seen to be needed and a quarter more, and a hundredth of the limit (or what of it lies past the hard
-// limit); with few flushes seen, not less than a share of the limit that each brings down to a quarter.
+// The worst that was seen, a quarter more, and the less is known of how flushes differ the more again: twice as much for
+// the first one, shared by their number. And a hundredth of the limit (or what of it lies past the hard limit). With
+// few flushes seen, not less than a share of the limit that each brings down to a quarter.
 int64_t learned_reserve(const Header *h) {
   int64_t limit = load(h->limit_bytes);
   int64_t seen = load(h->flush_worst_bytes);
   int64_t first = limit / 100 * kFirstReserveShare >> smallest(2 * static_cast<int64_t>(h->flushes), 60);
   int64_t hard = load(h->hard_limit_bytes);
   int64_t out_of_reach = hard > 0 ? at_least_zero(limit - hard) : 0;
-  int64_t reserve = largest(first, seen + seen / 4) + largest(limit / 100, out_of_reach + limit / 200);
+  int64_t number = largest(static_cast<int64_t>(h->flushes), 1);
+  int64_t reserve =
+      largest(first, seen + seen / 4 + 2 * seen / number) + largest(limit / 100, out_of_reach + limit / 200);
   return smallest(reserve, limit / 2);
 }
 
@@ -203,7 +206,9 @@ void footprint_flush_begins(const Block &block, Process *self) {
   ++self->flushes_under_way;
   if (footprint_is_measured(h)) footprint_measure(block, self, counted, 0);
   if (!is_first) return;
-  store(h->flush_start_bytes, footprint(h, counted));
+  // What went past the mark, in one allocation, is a part of what is to be kept free.
+  int64_t mark = load(h->limit_bytes) - load(h->reserve_bytes);
+  store(h->flush_start_bytes, mark > 0 ? smallest(footprint(h, counted), mark) : footprint(h, counted));
   store(h->flush_peak_bytes, footprint(h, counted));
 }
 
