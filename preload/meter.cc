@@ -54,17 +54,17 @@ Reading read(bool is_forked) {
   return {cgroup.limit_bytes < machine ? cgroup.limit_bytes : machine, charged, true, -1};
 }
 
-// From the level critical on until memory grows again, what is freed is to leave the footprint: mimalloc gives back
-// what becomes free while it is told to do so at once, and keeps for long what did before. (All the time it would cost
-// several times the CPU.)
-void follow(const Header *h, int64_t counted) {
+// From the level critical or a flush on until memory grows again, what is freed is to leave the footprint: mimalloc
+// gives back what becomes free while it is told to do so at once, and keeps for long what did before. (All the time it
+// would cost several times the CPU.)
+void follow(const Header *h, int64_t counted, bool is_flushing) {
   static bool gives_back;
   static int64_t lowest;
   constexpr int64_t kGrownShare = 16;
   if (startup_allocator() != AllocatorKind::mimalloc) return;
-  bool is_critical = block_level(h) == MEMBUDGET_CRITICAL;
-  if (is_critical || counted < lowest) lowest = counted;
-  bool wanted = is_critical || (gives_back && counted < lowest + h->limit_bytes / kGrownShare);
+  bool is_emptied = is_flushing || block_level(h) == MEMBUDGET_CRITICAL;
+  if (is_emptied || counted < lowest) lowest = counted;
+  bool wanted = is_emptied || (gives_back && counted < lowest + h->limit_bytes / kGrownShare);
   if (wanted == gives_back) return;
   gives_back = wanted;
   dynamic_give_back_at_once(wanted);

@@ -64,9 +64,10 @@ bool is_dynamic(const char *allocator) {
 bool is_under_valgrinds_heap() {
   constexpr char kTool[] = "/vgpreload_", kCore[] = "core";
   const char *libraries = variable("LD_PRELOAD");
-  while (libraries && (libraries = strstr(libraries, kTool))) {
-    libraries += sizeof kTool - 1;
-    if (strncmp(libraries, kCore, sizeof kCore - 1) != 0) return true;
+  const char *tool = libraries ? strstr(libraries, kTool) : nullptr;
+  for (; tool; tool = strstr(tool, kTool)) {
+    tool += sizeof kTool - 1;
+    if (strncmp(tool, kCore, sizeof kCore - 1) != 0) return true;
   }
   return false;
 }

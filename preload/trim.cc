@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "allocator/ledger.h"
+#include "control/block/budget.h"
 #include "control/block/system.h"
 #include "preload/startup.h"
 
@@ -30,6 +31,10 @@ int64_t trim_now() {
   int64_t before = resident_bytes();
   startup_trim();
   int64_t fell = before - resident_bytes();
+  if (startup_counts()) {
+    ledger::AddOnly add_only;
+    budget_trimmed(ledger::binding().block, ledger::binding().process);
+  }
   return fell > 0 ? fell : 0;
 }
 

@@ -153,7 +153,7 @@ void evaluate_locked(const Block &block, Process *self, int64_t fresh_bytes) {
   MEMBUDGET_YIELD_POINT();
   if (__atomic_load_n(&block.header->allowance_sequence, __ATOMIC_ACQUIRE) != evaluation) return;  // see distribute()
   set_level(block, level, totals);
-  if (self) footprint_follow(block.header, totals.counted());
+  if (self) footprint_follow(block.header, self, totals.counted());
   MEMBUDGET_YIELD_POINT();
   distribute(block, totals, evaluation);
   __atomic_compare_exchange_n(&block.header->allowance_sequence, &evaluation, evaluation + 1, false, __ATOMIC_SEQ_CST,
@@ -378,6 +378,15 @@ void budget_flush_ends(const Block &block, Process *self) {
     footprint_flush_ends(block, self);
     evaluate_locked(block, self, 0);
   });
+}
+
+void budget_trimmed(const Block &block, Process *self) {
+  if (!footprint_is_measured(block.header)) return;
+  BlockLock lock(block.header);
+  int64_t counted = group_totals(block).counted();
+  footprint_measure(block, self, counted, 0);
+  footprint_note_trimmed(block.header, counted);
+  evaluate_locked(block, self, 0);
 }
 
 void budget_request_attention(const Block &block, Process *process) {

@@ -92,6 +92,10 @@ void budget_set_reserve(const Block &, Process *self, int64_t bytes);
 void budget_flush_begins(const Block &, Process *self);
 void budget_flush_ends(const Block &, Process *self);
 
+// After this process's allocator was told to give back what it keeps: measures the footprint, where that counts, and
+// brings the level in line, which nothing else would before memory grows. Takes the lock.
+void budget_trimmed(const Block &, Process *self);
+
 // Withdraws all allowances and brings the level in line with the totals. For anyone who may write.
 void budget_evaluate(const Block &);
 

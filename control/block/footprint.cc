@@ -12,6 +12,7 @@ namespace {
 constexpr int64_t kLeastGrowth = 64 << 10;  // until it is measured again
 constexpr int64_t kFallShare = 16;          // of the limit: so much less, and it is measured again
 constexpr int64_t kLeastFresh = 64 << 10;   // smaller blocks are within the error anyway
+constexpr int64_t kLargeFresh = 1 << 20;    // CPython's arenas, which nothing has touched, are not larger
 constexpr int64_t kUsualPauseNs = 20'000'000;
 constexpr int64_t kPauseNearMarkNs = 2'000'000;
 constexpr int64_t kTimeShare = 40;          // trimming may take one part in so many of the time
@@ -75,6 +76,15 @@ int64_t overhead_of_members(const Block &block, Process *self, const Reading &no
   return sum;
 }
 
+// Of the whole cgroup. Nobody knows whether a large block has been touched: calloc may have written to it, or taken it
+// from what the allocator kept. Then the overhead is what it was before, as far as the kernel's account allows.
+int64_t overhead_of_cgroup(const Header *h, int64_t charged, int64_t counted, int64_t fresh_bytes) {
+  int64_t untouched = at_least_zero(charged - (counted - fresh_bytes));
+  if (fresh_bytes <= kLargeFresh) return untouched;
+  int64_t touched = at_least_zero(charged - counted);
+  return largest(touched, smallest(untouched, load(h->overhead_bytes)));
+}
+
 bool is_spaced(const Header *h) {
   return h->trims == 0 || monotonic_ns() - load(h->trimmed_ns) >= kTimeShare * load(h->trimming_ns);
 }
@@ -90,15 +100,18 @@ uint32_t flushes_under_way(const Block &block) {
   return sum;
 }
 
-// What was seen to be needed and a quarter more, and a hundredth of the limit (or what of it lies past the hard
-// limit); with few flushes seen, not less than a share of the limit that halves with each.
+// The worst that was seen, a quarter more, and the less is known of how flushes differ the more again: twice as much for
+// the first one, shared by their number. And a hundredth of the limit (or what of it lies past the hard limit). With
+// few flushes seen, not less than a share of the limit that each brings down to a quarter.
 int64_t learned_reserve(const Header *h) {
   int64_t limit = load(h->limit_bytes);
   int64_t seen = load(h->flush_worst_bytes);
-  int64_t first = limit / 100 * kFirstReserveShare >> smallest(at_least_zero(static_cast<int64_t>(h->flushes)), 30);
+  int64_t flushes = at_least_zero(static_cast<int64_t>(h->flushes));
+  int64_t first = limit / 100 * kFirstReserveShare >> 2 * smallest(flushes, 30);
   int64_t hard = load(h->hard_limit_bytes);
   int64_t out_of_reach = hard > 0 ? at_least_zero(limit - hard) : 0;
-  int64_t reserve = largest(first, seen + seen / 4) + largest(limit / 100, out_of_reach + limit / 200);
+  int64_t reserve = largest(first, seen + seen / 4 + 2 * seen / largest(flushes, 1)) +
+                    largest(limit / 100, out_of_reach + limit / 200);
   return smallest(reserve, limit / 2);
 }
 
@@ -129,7 +142,7 @@ void footprint_measure(const Block &block, Process *self, int64_t counted, int64
   if (fresh_bytes < kLeastFresh) fresh_bytes = 0;
   if (now.whole_bytes > 0 && now.whole_bytes != load(h->whole_bytes)) marks_set(h, {}, now.whole_bytes);
   if (is_footprint(h) && now.charged_bytes >= 0) {
-    int64_t overhead = now.is_of_cgroup ? at_least_zero(now.charged_bytes - (counted - fresh_bytes))
+    int64_t overhead = now.is_of_cgroup ? overhead_of_cgroup(h, now.charged_bytes, counted, fresh_bytes)
                                         : overhead_of_members(block, self, now, fresh_bytes);
     store(h->overhead_bytes, overhead);
   }
@@ -172,8 +185,8 @@ void footprint_trim(const Block &block, Process *self, uint32_t level) {
   if (level == MEMBUDGET_CRITICAL && block_level(h) != level) h->trimmed_crossings = h->crossings + 1;
 }
 
-void footprint_follow(const Header *h, int64_t counted) {
-  if (meter.follow && is_footprint(h)) meter.follow(h, counted);
+void footprint_follow(const Header *h, const Process *self, int64_t counted) {
+  if (meter.follow && is_footprint(h)) meter.follow(h, counted, self->flushes_under_way > 0);
 }
 
 void footprint_note_trimmed(Header *h, int64_t counted) {
@@ -193,7 +206,9 @@ void footprint_flush_begins(const Block &block, Process *self) {
   ++self->flushes_under_way;
   if (footprint_is_measured(h)) footprint_measure(block, self, counted, 0);
   if (!is_first) return;
-  store(h->flush_start_bytes, footprint(h, counted));
+  // What went past the mark, in one allocation, is a part of what is to be kept free.
+  int64_t mark = load(h->limit_bytes) - load(h->reserve_bytes);
+  store(h->flush_start_bytes, mark > 0 ? smallest(footprint(h, counted), mark) : footprint(h, counted));
   store(h->flush_peak_bytes, footprint(h, counted));
 }
 

@@ -25,7 +25,7 @@ struct Reading {
 struct Meter {
   Reading (*read)(bool is_forked);  // a process that inherited memory
   void (*trim)();
-  void (*follow)(const Header *, int64_t counted);  // the level or the count have changed
+  void (*follow)(const Header *, int64_t counted, bool is_flushing);  // the level or the count have changed
 };
 void footprint_meter(const Meter &);
 
@@ -53,8 +53,8 @@ void footprint_trim(const Block &, Process *self, uint32_t level);
 // After it, when it has been measured.
 void footprint_note_trimmed(Header *, int64_t counted);
 
-// Tells this process's allocator of the level and the count.
-void footprint_follow(const Header *, int64_t counted);
+// Tells this process's allocator of the level, the count, and whether this process flushes.
+void footprint_follow(const Header *, const Process *self, int64_t counted);
 
 // --- the reserve ---
 

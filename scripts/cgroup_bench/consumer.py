@@ -1,129 +1,121 @@
-"""One consumer in the cgroup: reads a stream, de-duplicates in a dict, writes to SQLite when its strategy says so.
+"""Consumers in the cgroup: each reads a stream, de-duplicates it in a dict, writes that when its strategy says so.
 
-    consumer.py STRATEGY STREAM DATABASE CGROUP REPORT
+    consumer.py '{"strategy": ..., "mix": ..., "seed": ..., "events": ..., "workers": ..., "folder": the cgroup's,
+                  "limit_bytes": ..., "databases": [...], "reports": [...]}'
 
-The report is written anew after each flush, so that something is known of those that are killed, too.
+The report is written anew after each flush, so that something is known of those that are killed, too. Several
+workers are forked off one parent, and have a share of the events each.
 """
 
 import json
 import os
-import sqlite3
+import signal
 import sys
 import time
 
+import stream
 from cgroup import Account
+from store import Store
 from strategies import strategy_of
 
-SAMPLE_EVERY = 500  # events; what is sampled is for the report only
+SAMPLE_EVERY = 500  # events or rows; what is sampled is for the report only
+MOST_BATCHES = 200  # who needs so many flushes at every other event, and would never come to an end
 
 
 class Consumer:
-    """Holds the buffer; `strategy` decides."""
+    """Counts and samples; `strategy` holds the buffer and decides."""
 
-    def __init__(self, strategy, database, account, limit_bytes, report_path):
-        self._strategy = strategy
-        self._account = account
-        self._limit = limit_bytes
-        self._report_path = report_path
+    def __init__(self, task, number):
+        self._account = Account(task["folder"])
+        self._limit = task["limit_bytes"]
+        self._report_path = task["reports"][number]
+        self._store = Store(task["databases"][number])
+        self._report = {"read": 0, "batches": [], "at_flush": [], "peak": 0, "done": False}
+        self._strategy = strategy_of(task["strategy"], self._account, task["folder"], self._limit, self._flush)
         self._started = time.monotonic()
-        self._buffer = {}
-        self._peak = 0
-        self._report = {"events": 0, "batches": [], "at_flush": [], "retries": 0, "done": False}
-        self._database = sqlite3.connect(database)
-        self._database.execute("PRAGMA synchronous=OFF")
-        self._database.execute("CREATE TABLE events (key TEXT PRIMARY KEY, payload TEXT, count INTEGER) WITHOUT ROWID")
 
-    def run(self, lines):
-        for line in lines:
-            try:
-                self._add(line)
-            except MemoryError:  # of the hard limit: room is made, and it is done again
-                self._report["retries"] += 1
-                self._flush()
-                self._add(line)
-            del line
-            self._report["events"] += 1
-            if self._report["events"] % SAMPLE_EVERY == 0:
+    def run(self, events):
+        buffer, guard, says_flush = self._strategy.buffer, self._strategy.guard, self._strategy.says_flush
+        line, since = stream.line, 0
+        for number, offset, size in events:
+            key = f"user-{number}"
+            text = guard(_read, line, offset, size)
+            known = buffer.get(key)
+            buffer[key] = (text, known[1] + 1 if known else 1)
+            del text, known
+            since += 1
+            if since == SAMPLE_EVERY:
+                self._report["read"] += since
+                since = 0
                 self._sample()
-            if self._strategy.says_flush(len(self._buffer)):
-                self._flush()
-        self._report["rest"] = len(self._buffer)
+            if says_flush():
+                self._strategy.flush()
+                if len(self._report["batches"]) >= MOST_BATCHES:
+                    break
+        self._report["read"] += since
+        self._report["rest"] = len(buffer)
         self._report["done"] = True
         self._write_report()
 
-    def flush(self):
-        """For a source that needs room."""
-        self._report["retries"] += 1
-        self._flush()
-
-    def _add(self, line):
-        event = json.loads(line)
-        key = event["key"]
-        known = self._buffer.get(key)
-        self._buffer[key] = (event["payload"], known[1] + 1 if known else 1)
-
-    def _flush(self):
-        size = len(self._buffer)
+    def _flush(self, items):
         self._report["at_flush"].append(self._sample())
-        with self._strategy.flushing():
-            with self._database:  # what is written is let go of at once: writing takes memory, too
-                while self._buffer:
-                    key, (payload, count) = self._buffer.popitem()
-                    self._database.execute(
-                        "INSERT INTO events VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE"
-                        " SET payload = excluded.payload, count = count + excluded.count",
-                        (key, payload, count),
-                    )
-                    if len(payload) > 1 << 20:
-                        self._sample()
-        self._report["batches"].append(size)
+        self._store.write(self._rows(items))
+        self._report["batches"].append(len(items))
         self._write_report()
+
+    def _rows(self, items):
+        for count, (key, (payload, times)) in enumerate(items.items()):
+            yield key, payload, times
+            if count % SAMPLE_EVERY == 0 or len(payload) >= 1 << 20:
+                self._sample()
 
     def _sample(self):
         share = self._account.charged_bytes() / self._limit
-        self._peak = max(self._peak, share)
+        self._report["peak"] = max(self._report["peak"], share)
         return share
 
     def _write_report(self):
-        self._report["peak"] = self._peak
         self._report["seconds"] = time.monotonic() - self._started
         with open(self._report_path + ".part", "w") as out:
             json.dump(self._report, out)
         os.replace(self._report_path + ".part", self._report_path)
 
 
-def read_lines(path, make_room):
-    """Lines as bytes, read in pieces: when there is no room for a line, that is made, and nothing is lost."""
-    file = os.open(path, os.O_RDONLY)
-    rest = []
-    while piece := _retried(lambda: os.read(file, 1 << 18), make_room):
-        *whole, last = piece.split(b"\n")
-        for line in whole:
-            rest.append(line)
-            joined = _retried(lambda: b"".join(rest), make_room) if len(rest) > 1 else line
-            rest.clear()
-            yield joined
-        rest.append(last)
-        del piece, whole, last
+def _read(line, offset, size):
+    """A line as it comes, and the text in it, both there at the same time."""
+    return str(line(offset, size), "ascii")
 
 
-def _retried(get, make_room):
-    try:
-        return get()
-    except MemoryError:
-        make_room()
-        return get()
+def run_worker(task, number):
+    """One consumer, from its start to its end."""
+    events = stream.events_of(task["mix"], task["seed"] * 100 + number, task["events"] // task["workers"])
+    Consumer(task, number).run(events)
+
+
+def run_workers(task):
+    """Forks them; all are ended when one of them was killed."""
+    workers = set()
+    for number in range(task["workers"]):
+        pid = os.fork()
+        if pid == 0:
+            run_worker(task, number)
+            os._exit(0)
+        workers.add(pid)
+    while workers:
+        pid, status = os.wait()
+        workers.discard(pid)
+        if status != 0:
+            for other in workers:
+                os.kill(other, signal.SIGKILL)
+            sys.exit(f"a worker ended with status {status}")
 
 
 def main():
-    name, stream, database, folder, report = sys.argv[1:]
-    account = Account(folder)
-    file = "memory.limit_in_bytes" if account.is_v1 else "memory.max"
-    with open(os.path.join(folder, file)) as text:
-        limit = int(text.read())
-    strategy = strategy_of(name, account, folder, limit)
-    consumer = Consumer(strategy, database, account, limit, report)
-    consumer.run(read_lines(stream, consumer.flush))
+    task = json.loads(sys.argv[1])
+    if task["workers"] == 1:
+        run_worker(task, 0)
+    else:
+        run_workers(task)
 
 
 if __name__ == "__main__":

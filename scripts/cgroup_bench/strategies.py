@@ -1,13 +1,12 @@
 """When to flush: by count, by polling the resident size or the cgroup, by the kernel's event, or by membudget."""
 
-import contextlib
 import ctypes
 import os
 import sys
 
 ALLOCATORS = ("ptmalloc", "jemalloc", "mimalloc", "tcmalloc")
 NAMES = (
-    [f"count:{count}" for count in (10_000, 20_000, 30_000, 40_000)]
+    [f"count:{count}" for count in (20_000, 40_000, 60_000, 64_000)]
     + [f"rss:95:{every}" for every in (1000, 100, 1)]
     + [f"cgroup:{percent}:{every}" for every in (100, 1) for percent in (95, 97, 98)]
     + ["event:95"]
@@ -16,42 +15,58 @@ NAMES = (
 
 
 class _Strategy:
-    @contextlib.contextmanager
-    def flushing(self):
-        yield
+    """Has `buffer`, and flush() hands it to `process`."""
+
+    def __init__(self, process):
+        self.buffer = {}
+        self._process = process
+
+    def guard(self, function, *arguments):
+        """function(*arguments), which takes memory."""
+        return function(*arguments)
+
+    def says_flush(self):
+        """Asked after each event."""
+        raise NotImplementedError
+
+    def flush(self):
+        self._process(self.buffer)
+        self.buffer.clear()
 
 
 class _Count(_Strategy):
-    def __init__(self, count):
+    def __init__(self, process, count):
+        super().__init__(process)
         self._count = count
 
-    def says_flush(self, items):
-        return items >= self._count
+    def says_flush(self):
+        return len(self.buffer) >= self._count
 
 
 class _Polling(_Strategy):
     """Asks every so many events, and trims after a flush where `trims`."""
 
-    def __init__(self, used_bytes, most, every, trims):
-        self._used_bytes, self._most, self._every, self._trims = used_bytes, most, every, trims
+    def __init__(self, process, used_bytes, most, every, trims):
+        super().__init__(process)
+        self._used_bytes, self._most, self._every = used_bytes, most, every
         self._calls = 0
-        self._trim = ctypes.CDLL(None).malloc_trim
+        self._trim = ctypes.CDLL(None).malloc_trim if trims else None
 
-    def says_flush(self, items):
+    def says_flush(self):
         self._calls += 1
-        return self._calls % self._every == 0 and items > 0 and self._used_bytes() >= self._most
+        return self._calls % self._every == 0 and self.buffer and self._used_bytes() >= self._most
 
-    @contextlib.contextmanager
-    def flushing(self):
-        yield
-        if self._trims:
+    def flush(self):
+        super().flush()
+        if self._trim:
             self._trim(0)
 
 
 class _Event(_Strategy):
     """cgroup v1's threshold: an eventfd that the kernel raises."""
 
-    def __init__(self, folder, threshold):
+    def __init__(self, process, folder, threshold):
+        super().__init__(process)
         self._event = os.eventfd(0, os.EFD_NONBLOCK)
         self._usage = os.open(os.path.join(folder, "memory.usage_in_bytes"), os.O_RDONLY)
         control = os.open(os.path.join(folder, "cgroup.event_control"), os.O_WRONLY)
@@ -59,41 +74,36 @@ class _Event(_Strategy):
         os.close(control)
         self._trim = ctypes.CDLL(None).malloc_trim
 
-    def says_flush(self, items):
+    def says_flush(self):
         try:
             os.read(self._event, 8)
-            return items > 0
+            return bool(self.buffer)
         except BlockingIOError:
             return False
 
-    @contextlib.contextmanager
-    def flushing(self):
-        yield
+    def flush(self):
+        super().flush()
         self._trim(0)
 
 
 class _Membudget(_Strategy):
-    """Nothing is tuned: the reserve is learned."""
+    """Batch as it is, with nothing tuned. It flushes by itself."""
 
-    def __init__(self):
+    def __init__(self, process):
+        super().__init__(process)
         sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../control/python"))
         import membudget
 
-        self._budget = membudget.attach()
-        self._library = ctypes.CDLL(None)
-        self._library.membudget_preload_set_reserve.argtypes = [ctypes.c_int64]
-        self._library.membudget_preload_set_reserve(-1)
+        self.buffer = membudget.Batch(process)
+        self.guard = self.buffer.guard
 
-    def says_flush(self, items):
-        return items > 0 and self._budget.crossed
+    def says_flush(self):
+        return False
 
-    @contextlib.contextmanager
-    def flushing(self):
-        self._library.membudget_preload_flush_begins()
-        try:
-            yield
-        finally:
-            self._library.membudget_preload_flush_ends()
+
+def works_together(name):
+    """Whether it looks at what several processes have taken, not at its own alone."""
+    return name.startswith(("cgroup:", "event:", "membudget:"))
 
 
 def _resident_bytes():
@@ -101,19 +111,19 @@ def _resident_bytes():
         return int(file.read().split()[1]) * 4096
 
 
-def strategy_of(name, account, folder, limit_bytes):
-    """The strategy of that name."""
+def strategy_of(name, account, folder, limit_bytes, process):
+    """The strategy of that name; process(dict) writes a batch."""
     kind, *rest = name.split(":")
     if kind == "count":
-        return _Count(int(rest[0]))
+        return _Count(process, int(rest[0]))
     if kind == "membudget":
-        return _Membudget()
+        return _Membudget(process)
     threshold = limit_bytes * int(rest[0]) // 100
     if kind == "event":
-        return _Event(folder, threshold)
+        return _Event(process, folder, threshold)
     if kind == "rss":
-        return _Polling(_resident_bytes, threshold, int(rest[1]), trims=False)
-    return _Polling(account.charged_bytes, threshold, int(rest[1]), trims=True)
+        return _Polling(process, _resident_bytes, threshold, int(rest[1]), trims=False)
+    return _Polling(process, account.charged_bytes, threshold, int(rest[1]), trims=True)
 
 
 def command_of(name, consumer, membudget):

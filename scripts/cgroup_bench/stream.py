@@ -1,6 +1,5 @@
-"""The streams: JSON lines with Zipf-like keys and heavy-tailed payloads, in three mixes, by seed."""
+"""The streams: Zipf-like keys and heavy-tailed payloads, in three mixes, by seed. Made as they are read."""
 
-import os
 import random
 
 MIXES = {
@@ -9,26 +8,26 @@ MIXES = {
     "60M": "the same, and now and then 60 MB",
 }
 _KEYS = 400_000
-_TEXT = "".join(random.Random(0).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=20_480))
+_SMALLEST, _LARGEST = 100, 20 << 10
+_TEXT = bytes(random.Random(0).choices(b"abcdefghijklmnopqrstuvwxyz0123456789", k=1 << 18))
+_SIZES = [int(_SMALLEST * (_LARGEST / _SMALLEST) ** (i / 4096)) for i in range(4096)]
 
 
-def _payload(random_, mix):
-    if mix == "4M" and random_.random() < 0.0005:
-        return "m" * random_.randrange(1 << 20, 4 << 20)
-    if mix == "60M" and random_.random() < 0.00003:
-        return "x" * 60_000_000
-    return _TEXT[: int(100 * 205 ** random_.random())]
+def events_of(mix, seed, events):
+    """Yields (key's number, offset, bytes): what line() makes a line of. Holds next to nothing itself."""
+    dice = random.Random(f"{mix}/{seed}").random
+    large_share = {"20K": 0, "4M": 0.0005, "60M": 0.00003}[mix]
+    for _ in range(events):
+        number, place = int(_KEYS * dice() ** 3), dice()
+        size = _SIZES[int(place * 4096)]
+        offset = number * 61 & 0x3FFF
+        if place < large_share:
+            size = 60_000_000 if mix == "60M" else int((1 << 20) + dice() * (3 << 20))
+        yield number, offset, size
 
 
-def path_of(folder, mix, seed, events):
-    """The file of that stream, written when it is not there yet."""
-    path = os.path.join(folder, f"{mix}-{seed}-{events}.jsonl")
-    if os.path.exists(path):
-        return path
-    random_ = random.Random(f"{mix}/{seed}")
-    with open(path + ".part", "w") as out:
-        for _ in range(events):
-            key = int(_KEYS * random_.random() ** 4)
-            out.write(f'{{"key":"k{key}","payload":"{_payload(random_, mix)}"}}\n')
-    os.replace(path + ".part", path)
-    return path
+def line(offset, size):
+    """What would be read from a socket: fresh bytes."""
+    if size > _LARGEST:
+        return b"x" * size
+    return _TEXT[offset : offset + size]

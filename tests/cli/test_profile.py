@@ -225,7 +225,6 @@ class Occasions(ProfileCase):
         self.assertLess(abs(self.sites(report, "program.py:2")[0]), 0.1e6)
         self.assertLess(abs(report["live_bytes"] - 10e6), 1e6)
 
-
     def test_the_errors_of_a_difference(self):
         """Of two estimates: pprof's format keeps no errors, but blocks and bytes, which tell them."""
         process, _ = self.start("--profile=16K", command=[SITES], MEMBUDGET_PROFILE_DIR=self.scratch())

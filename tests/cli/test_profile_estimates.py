@@ -5,7 +5,6 @@ than one run in a million.
 """
 
 import os
-import unittest
 
 from cli_case import MIB, main
 from profile_case import ProfileCase

@@ -9,7 +9,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
-import harness
+import harness  # noqa: E402
 
 HOST = os.environ["TEST_HOST"]
 CUT_READER = os.environ["TEST_CUT_READER"]

@@ -9,7 +9,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
-import harness
+import harness  # noqa: E402
 
 NOBODY = 65534
 SECURE_READER = os.environ["TEST_SECURE_READER"]

@@ -13,7 +13,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
-import harness
+import harness  # noqa: E402
 
 HOST = os.environ["TEST_HOST"]
 INJECT = os.environ["TEST_INJECT"]

@@ -56,6 +56,18 @@ large = b"x" * (60 << 20)
 say(refused, len(large) >> 20)
 """
 
+# The same after a flush for which the level was no reason: a block was refused, or the batch was old.
+FLUSHED_EARLY = PRELUDE + """
+sizes = [200 + i * 7919 % 9000 for i in range(2000)]
+with membudget.Batch(lambda items: items.clear()) as batch:
+    for i in range(28000):
+        batch[i * 31 % 14000] = os.urandom(sizes[i % 2000])
+    say(budget.level.name)
+    batch.flush()
+    large = batch.guard(bytes, 60 << 20)
+    say(len(large) >> 20)
+"""
+
 # Follows the cgroup's limit, which the test moves when it is told to.
 FOLLOWS = PRELUDE + """
 say(budget.limit_bytes, budget.level.name)
@@ -111,6 +123,12 @@ class RealCgroup(harness.Case):
             with self.subTest(allocator):
                 process = self.start(TOO_MUCH, allocator, MEMBUDGET_LIMIT="90%", MEMBUDGET_HARD_LIMIT="97%")
                 self.assertEqual(self.finish(process), ["True", "60"])
+
+    def test_a_flush_makes_room_whatever_the_level(self):
+        for allocator in ("ptmalloc", "jemalloc", "mimalloc", "tcmalloc"):
+            with self.subTest(allocator):
+                process = self.start(FLUSHED_EARLY, allocator, MEMBUDGET_LIMIT="100%", MEMBUDGET_HARD_LIMIT="97%")
+                self.assertEqual(self.finish(process), ["NONE", "60"])
 
     def test_the_limit_follows_the_cgroup(self):
         process = self.start(FOLLOWS, MEMBUDGET_LIMIT="50%")

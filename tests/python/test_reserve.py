@@ -121,6 +121,11 @@ class LibraryTest(unittest.TestCase):
             with self.subTest(allocator=allocator):
                 run_preloaded(FOOTPRINT.replace("process)", 'process, reserve="learn")') + COUNTED, allocator, LIMIT="96M")
 
+    def test_trimming_brings_the_level_in_line(self):
+        for allocator in ALLOCATORS:
+            with self.subTest(allocator=allocator):
+                run_preloaded(TRIMMED, allocator, LIMIT="48M", MEASURE="footprint")
+
 
 FOOTPRINT = """
 import membudget
@@ -129,7 +134,7 @@ limit = budget.limit_bytes
 reserves = []
 def process(items):
     reserves.append(budget.reserve_bytes)
-    taken = bytearray(4 * 2**20)
+    taken = bytearray(2**20)
     taken[::4096] = bytes(len(taken[::4096]))
 with membudget.Batch(process) as batch:
     key = 0
@@ -138,12 +143,24 @@ with membudget.Batch(process) as batch:
         batch[key] = bytes(key * 7919 % 8000)
 assert 0.14 < reserves[0] / limit < 0.17, reserves
 assert reserves[0] > reserves[1] > max(reserves[2:]), reserves
-assert 4 * 2**20 < budget.reserve_bytes < 0.12 * limit, budget.reserve_bytes
+assert 2**20 < budget.reserve_bytes < 0.05 * limit, budget.reserve_bytes
 """
 
 COUNTED = """
 assert budget.peak_counted_bytes <= limit, budget.snapshot()
-assert 4 * 2**20 * 1.25 <= budget.reserve_bytes < 4 * 2**20 * 1.5 + 0.03 * limit, budget.reserve_bytes
+assert 2**20 * 1.25 <= budget.reserve_bytes < 2**20 * 1.5 + 0.03 * limit, budget.reserve_bytes
+"""
+
+TRIMMED = """
+import membudget
+budget = membudget.attach()
+for _ in range(12):
+    items = []
+    while not budget.crossed:
+        items.append(bytes(1000 + len(items) % 3000))
+    del items
+    budget.trim()
+    assert not budget.crossed, budget.snapshot()
 """
 
 
