@@ -125,7 +125,8 @@ def run(options, allocator, seconds):
           f"block {block >> 10} KiB, mappings {mappings} ({growth[1]:+}), files {files} ({growth[2]:+}); "
           f"{len(soak.drift)} drifts", flush=True)
     wrong = soak.drift + [error for meddler in meddlers for error in meddler.errors]
-    if growth[0] > GROWTH_ALLOWED:
+    # In a short run not every path has been taken once by then.
+    if growth[0] > GROWTH_ALLOWED and len(soak.bouts) >= 3 * WARM_BOUTS:
         wrong.append(f"the library's memory grew by {growth[0]} bytes")
     if growth[2] > 0:
         wrong.append(f"{growth[2]} more files are open")
