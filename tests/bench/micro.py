@@ -16,10 +16,13 @@ TARGET_NEAR = 1.3
 HELD_BYTES = 256 << 20
 
 
-def workload(name, threads, seconds, settings, *arguments):
+IN_A_CHILD = ("sh", "-c", '"$@"; exit $?', "sh")
+
+
+def workload(name, threads, seconds, settings, *arguments, runner=()):
     """A function that runs it once: the median of the rounds, and the best."""
     def once():
-        median, best = run([WORKLOADS, name, threads, seconds, *arguments], settings).output.split()
+        median, best = run([*runner, WORKLOADS, name, threads, seconds, *arguments], settings).output.split()
         return {METRIC: (float(median), float(best))}
     return once
 
@@ -27,11 +30,11 @@ def workload(name, threads, seconds, settings, *arguments):
 def compare(work, allocator, options, threads=1):
     """[Row] of one work by one allocator: with the library, and of that what forwarding alone takes."""
     label = work if threads == 1 else f"{work}, {threads} threads"
-    sides = {"raw": variants.raw, "membudget": variants.ours}
+    sides = {"raw": workload(work, threads, options.seconds, variants.raw(allocator)),
+             "membudget": workload(work, threads, options.seconds, variants.ours(allocator))}
     if threads == 1:
-        sides["forwarded"] = variants.forwarded
-    results = interleaved({name: workload(work, threads, options.seconds, settings(allocator))
-                           for name, settings in sides.items()}, options.runs)
+        sides["forwarded"] = workload(work, threads, options.seconds, variants.forwarded(allocator), runner=IN_A_CHILD)
+    results = interleaved(sides, options.runs)
     raw = results["raw"][METRIC]
     rows = [Row(label, allocator, METRIC, UNIT, RATIO, results["membudget"][METRIC], raw, TARGETS[work][allocator])]
     if threads == 1:

@@ -29,6 +29,9 @@ class LibraryTest(BlockTestCase):
     def test_large_payload_into_a_full_buffer(self):
         self.each_allocator(LARGE_PAYLOAD, "--hard-limit", "80M")
 
+    def test_large_payload_into_a_full_group(self):
+        self.run_under(LARGE_PAYLOAD_IN_A_GROUP, "--hard-limit", "80M", "--name", "full")
+
     def test_memory_error_of_an_insertion(self):
         self.run_under(LARGE_TABLE, "--hard-limit", "50M")
 
@@ -75,6 +78,27 @@ with membudget.Batch(process) as batch:
     assert not budget.crossed
 assert sizes == [full, 1, 1]
 assert budget.peak_counted_bytes <= 81 * MIB, budget.snapshot()
+"""
+
+# What does not fit beside what another process of the group holds, until that flushes, too.
+LARGE_PAYLOAD_IN_A_GROUP = """
+import os, signal, time
+child = os.fork()
+if child == 0:
+    with membudget.Batch(process) as batch:
+        while True:
+            batch[len(batch)] = bytes(1 << 20)
+            time.sleep(0.005)
+group = membudget.attach("full")
+try:
+    with membudget.Batch(process) as batch:
+        while group.counted_bytes < 30 * MIB:
+            time.sleep(0.001)
+        batch["large"] = batch.guard(bytes, 50 * MIB)
+finally:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+assert sizes == [1], sizes
 """
 
 # The dict's table is what is refused: it doubles while the payloads stay small.

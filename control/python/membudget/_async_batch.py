@@ -74,8 +74,7 @@ class AsyncBatch(Collected):
         else:
             is_refused = False
         if is_refused:
-            await self._make_room()
-            self._items[key] = payload
+            await self._try_again(lambda: self._items.__setitem__(key, payload))  # a flush begins another dict
         if not self._is_flushing() and self._is_due():
             await self.flush()
         elif self._max_age is not None and self._timer is None:
@@ -99,13 +98,14 @@ class AsyncBatch(Collected):
         """function(*arguments, **keywords); upon MemoryError the batch is flushed, and it is called once more.
 
             payload = await batch.guard(json.loads, line)
+
+        In a group of processes again and again for up to 10 s, until the others have flushed, too.
         """
         try:
             return function(*arguments, **keywords)
         except MemoryError:
             pass  # and with it what its traceback holds
-        await self._make_room()
-        return function(*arguments, **keywords)
+        return await self._try_again(function, *arguments, **keywords)
 
     async def _hand_over(self):
         items, deadline = self._take()
@@ -131,9 +131,16 @@ class AsyncBatch(Collected):
     def _is_flushed_by_another(self):
         return self._is_flushing() and self._flushing is not asyncio.current_task()
 
-    async def _make_room(self):
+    async def _try_again(self, function, *arguments, **keywords):
         await self.flush()
         self.budget.trim()
+        for pause in self._pauses():
+            try:
+                return function(*arguments, **keywords)
+            except MemoryError:
+                pass
+            await asyncio.sleep(pause)
+        return function(*arguments, **keywords)
 
     def _start_timer(self):
         if not self._is_closed:

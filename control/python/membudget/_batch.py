@@ -32,7 +32,8 @@ class Batch(Collected, MutableMapping):
     It is not called again for an exception of its own that ends the block; the items are still there.
 
     MemoryError upon an insertion, as under MEMBUDGET_HARD_LIMIT: the batch is flushed and the insertion tried
-    once more. guard() does so for what is made before it is inserted.
+    once more; in a group of processes for up to 10 s, until the others have flushed, too. guard() does so for
+    what is made before it is inserted.
 
     The level may stay up after a flush, when other parts of the program hold the memory. The allocator is
     asked to hand free memory back then; and if that does not help, the next batch may grow by 3 % of the
@@ -115,8 +116,7 @@ class Batch(Collected, MutableMapping):
         except MemoryError:
             is_refused = True
         if is_refused:
-            self._make_room()
-            self._insert_locked(key, payload)
+            self._try_again(self._insert_locked, key, payload)
         if (self.budget.crossed or self._must_look) and self._is_due():
             self._flush(only_when_due=True)
 
@@ -148,13 +148,14 @@ class Batch(Collected, MutableMapping):
         """function(*arguments, **keywords); upon MemoryError the batch is flushed, and it is called once more.
 
             batch[key] = batch.guard(json.loads, line)
+
+        In a group of processes again and again for up to 10 s, until the others have flushed, too.
         """
         try:
             return function(*arguments, **keywords)
         except MemoryError:
             pass  # and with it what its traceback holds
-        self._make_room()
-        return function(*arguments, **keywords)
+        return self._try_again(function, *arguments, **keywords)
 
     @contextlib.contextmanager
     def drain(self):
@@ -261,7 +262,14 @@ class Batch(Collected, MutableMapping):
         if self._flusher != me:  # what process_batch puts back when it is the last is there to be seen
             self._check_open()
 
-    def _make_room(self):
-        """After MemoryError: hands the items over and has the allocator give back what that has freed."""
+    def _try_again(self, function, *arguments, **keywords):
+        """After MemoryError: hands the items over, has the allocator give back what that has freed, and calls it."""
         self.flush()
         self.budget.trim()
+        for pause in self._pauses():
+            try:
+                return function(*arguments, **keywords)
+            except MemoryError:
+                pass
+            time.sleep(pause)
+        return function(*arguments, **keywords)

@@ -10,6 +10,7 @@ from ._reserve import Reserve
 LOOK_AGAIN_S = 0.02  # how often those who wait for memory look whether the level has fallen
 _SHARE_TO_GROW = 32  # of the limit: 3 %
 _LEAST_GROWTH_BYTES = 1 << 20
+_OTHERS_S = 10.0  # how long the other processes of the group are given to hand over what they hold
 
 
 class Collected(Mapping):
@@ -31,6 +32,17 @@ class Collected(Mapping):
         self._resume_bytes = 0  # counted bytes to reach before pressure counts again
         self._error = None  # what the last process_batch raised, if it did
         self._is_closed = False
+
+    def _pauses(self):
+        """In seconds, one before each further try after MemoryError and a flush of one's own.
+
+        None where this process is alone. The others of a group fill what room there is, find the budget crossed, and
+        flush: then there is room for a moment.
+        """
+        view = getattr(self.budget, "_view", None)
+        end = time.monotonic() + _OTHERS_S
+        while getattr(view, "has_company", False) and time.monotonic() < end:
+            yield LOOK_AGAIN_S
 
     def __getitem__(self, key):
         return self._items[key]

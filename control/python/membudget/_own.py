@@ -86,6 +86,11 @@ class OwnView:
             raise OSError(-error, os.strerror(-error))
 
     @property
+    def has_company(self):
+        """Whether the group has, or had, other processes."""
+        return self._header.process_high > 1
+
+    @property
     def can_reserve(self):
         """Whether set_reserve() does anything."""
         return self.is_there
