@@ -284,7 +284,7 @@ TEST(Reserve, IsCarefulFirstAndThenCloser) {
       shrink(grown);
       EXPECT_LE(budget.header()->reserve_bytes, last + 200'000) << "but for the steps of measuring";
       last = budget.header()->reserve_bytes;
-      if (i == 1) EXPECT_LE(last, 6'000'000) << "a first few flushes are enough";
+      if (i == 1) { EXPECT_LE(last, 6'000'000) << "a first few flushes are enough"; }
       ASSERT_EQ(budget.level(), MEMBUDGET_NONE);
     }
     EXPECT_NEAR(static_cast<double>(last), 2e6 * (1.25 + 2.0 / 8) + kWhole / 100, 2e5);
