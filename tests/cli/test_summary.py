@@ -130,7 +130,8 @@ class Signals(CliCase):
         self.assertEqual(process.stdout.readline(), "done\n")
 
     def test_stop_and_continue(self):
-        process = self.start("SIGUSR1 SIGCONT", "2")
+        # In a group of its own, which is not orphaned whatever started the tests: there SIGTSTP stops nobody.
+        process = self.start("SIGUSR1 SIGCONT", "2", preexec_fn=os.setpgrp)
         process.send_signal(signal.SIGTSTP)
         _, status = os.waitpid(process.pid, os.WUNTRACED)
         self.assertTrue(os.WIFSTOPPED(status), status)
