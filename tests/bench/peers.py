@@ -1,6 +1,5 @@
 """Other tools that account for allocations, as Debian ships them, beside the library on the same workloads."""
 
-import os
 
 import variants
 from figures import RATIO, Row, interleaved
@@ -11,19 +10,11 @@ MOST_RUNS = 3  # some take microseconds for one allocation
 
 
 def peers_of(allocator, folder):
-    """{name: its environment} of those that account for this allocator. What they write is thrown away."""
+    """{name: its environment} of those that account for this allocator."""
+    tools = variants.profilers(allocator, folder)
     if allocator == "ptmalloc":
-        return {
-            "libmemusage": variants.preloaded("libmemusage.so", **variants.MALLOPT),
-            "heaptrack": variants.preloaded("/usr/lib/heaptrack/libheaptrack_preload.so",
-                                            DUMP_HEAPTRACK_OUTPUT=os.devnull, **variants.MALLOPT),
-        }
-    if allocator == "jemalloc":
-        return {"jemalloc prof": variants.preloaded("libjemalloc.so.2", MALLOC_CONF="prof:true")}
-    if allocator == "tcmalloc":
-        return {"gperftools heap profiler":
-                variants.preloaded("libtcmalloc.so.4", HEAPPROFILE=os.path.join(folder, "heap"))}
-    return {}
+        tools = {"libmemusage": variants.preloaded("libmemusage.so", **variants.MALLOPT), **tools}
+    return tools
 
 
 def compare(allocator, options):

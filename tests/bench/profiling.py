@@ -51,22 +51,9 @@ def compiler(allocator, options):
     return on_against_off("g++ -O1", allocator, ["g++", "-std=c++20", "-O1", "-c", "-o", os.devnull, source], options)
 
 
-def profilers_of(allocator, folder):
-    """{name: its environment}: those that say who holds the memory, as they are set by default."""
-    if allocator == "ptmalloc":
-        return {"heaptrack": variants.preloaded("/usr/lib/heaptrack/libheaptrack_preload.so",
-                                                DUMP_HEAPTRACK_OUTPUT=os.devnull, **variants.MALLOPT)}
-    if allocator == "jemalloc":
-        return {"jemalloc prof": variants.preloaded("libjemalloc.so.2", MALLOC_CONF="prof:true")}
-    if allocator == "tcmalloc":
-        return {"gperftools heap profiler":
-                variants.preloaded("libtcmalloc.so.4", HEAPPROFILE=os.path.join(folder, "heap"))}
-    return {}
-
-
 def beside_others(allocator, options):
     """Each profiler against the allocator by itself, on the Python job with its small objects from malloc."""
-    settings = {"membudget": profiled(allocator), **profilers_of(allocator, options.folder)}
+    settings = {"membudget": profiled(allocator), **variants.profilers(allocator, options.folder)}
     fixed = {"PYTHONMALLOC": "malloc", "PYTHONHASHSEED": "0"}
     each = {name: timed(python_command(options), {**of, **fixed})
             for name, of in {"raw": variants.raw(allocator), **settings}.items()}

@@ -55,6 +55,19 @@ def preloaded(library, **settings):
     return checked({"LD_PRELOAD": library, **settings}, os.path.basename(library))
 
 
+def profilers(allocator, folder):
+    """{name: its environment} of those that say who holds the memory, as they come. What they write is thrown away."""
+    if allocator == "ptmalloc":
+        return {"heaptrack": preloaded("/usr/lib/heaptrack/libheaptrack_preload.so",
+                                       DUMP_HEAPTRACK_OUTPUT=os.devnull, **MALLOPT)}
+    if allocator == "jemalloc":
+        return {"jemalloc prof": preloaded("libjemalloc.so.2", MALLOC_CONF="prof:true")}
+    if allocator == "tcmalloc":
+        return {"gperftools heap profiler":
+                preloaded("libtcmalloc.so.4", HEAPPROFILE=os.path.join(folder, "heap"))}
+    return {}
+
+
 def checked(environment, library):
     """The environment, once it is known that a program under it really has the library."""
     check(tuple(sorted(environment.items())), library)
