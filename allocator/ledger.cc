@@ -242,12 +242,13 @@ __attribute__((noinline, cold)) void settle_slow(const Change &change) {
 }
 
 bool makes_room(int64_t more, int64_t request, int64_t fresh_bytes) {
-  if (budget_fits(bound.block, more, request)) return true;
-  if (thread.is_settling || thread.is_forking) return false;
+  bool fits = budget_fits(bound.block, bound.process, more, request);
+  if ((fits && more < kLargeRequest) || thread.is_settling || thread.is_forking) return fits;
   ErrnoGuard guard;
   thread.is_settling = true;
   look_for_damage();
-  bool fits = budget_makes_room(bound.block, bound.process, more, request, fresh_bytes);
+  Shard *own = thread.shard == &nobody ? nullptr : thread.shard;
+  fits = budget_makes_room(bound.block, bound.process, {own, more, request, fresh_bytes});
   thread.is_settling = false;
   return fits;
 }

@@ -7,6 +7,7 @@
 #include "control/block/marks.h"
 #include "control/block/members.h"
 #include "control/block/peaks.h"
+#include "control/block/reserve.h"
 #include "control/block/system.h"
 #include "control/block/words.h"
 
@@ -242,6 +243,10 @@ bool budget_reap_is_due(const Block &block) {
   return block.process_high() > 1 && monotonic_ns() - load(block.header->last_reap_ns) >= kEveryNs;
 }
 
+static void note_fresh(Process *self, const Shard *shard, int64_t bytes) {
+  if (self) footprint_note_fresh(self, shard ? static_cast<uint32_t>(shard - self->shards) : 0, bytes);
+}
+
 // Members that died without a word are looked for now and then, so that their bytes leave the total even
 // when nobody crosses a mark. True when some were.
 static bool reap_now_and_then(const Block &block) {
@@ -252,6 +257,7 @@ static bool reap_now_and_then(const Block &block) {
 
 void budget_attend(const Block &block, Process *self, Shard *shard, int64_t fresh_bytes) {
   under_lock(block, [&](const BlockLock &lock) {
+    note_fresh(self, shard, fresh_bytes);
     bool is_due = reap_now_and_then(block) || footprint_is_due(block.header);
     if (is_due || !grant(block, shard, lock)) evaluate_locked(block, self, fresh_bytes);
   });
@@ -300,53 +306,59 @@ void budget_evaluate(const Block &block) {
   });
 }
 
-bool budget_fits(const Block &block, int64_t more, int64_t request) {
+bool budget_fits(const Block &block, const Process *self, int64_t more, int64_t request) {
   const Header *h = block.header;
   int64_t hard = load(h->hard_limit_bytes);
   if (hard <= 0) return true;
   __atomic_thread_fence(__ATOMIC_SEQ_CST);  // of two that add at the same time, one sees the other
   int64_t most = hard - load(h->overhead_bytes) + (request <= kSmallRequest ? kEmergencyBytes : 0);
-  return group_totals(block).counted() <= most - more;
+  Totals totals = group_totals(block);
+  return totals.counted() <= most - more - reserve_kept_from(h, self, totals, request);
 }
 
-bool budget_makes_room(const Block &block, Process *self, int64_t more, int64_t request, int64_t fresh_bytes) {
-  if (budget_fits(block, more, request)) return true;
+bool budget_makes_room(const Block &block, Process *self, const Request &request) {
   Header *h = block.header;
   bool is_measured = footprint_is_measured(h);
-  if (!is_measured && block.process_high() <= 1) return false;
+  if (budget_fits(block, self, request.more, request.bytes)) {
+    // What others have freed since it was measured has left the count, and their allocators may keep it.
+    if (!is_measured || request.more < kLargeRequest) return true;
+  } else if (!is_measured && block.process_high() <= 1) {
+    return false;
+  }
   bool fits = false;
   under_lock(block, [&](const BlockLock &) {
     bool were_dead = block.process_high() > 1 && process_reap(block, nullptr) > 0;
-    if (is_measured) footprint_measure(block, self, group_totals(block).counted(), fresh_bytes);
-    if (is_measured && !budget_fits(block, more, request) &&
-        footprint_trim_makes_room(h, group_totals(block).counted() + more)) {
+    if (is_measured) footprint_measure(block, self, group_totals(block).counted(), request.fresh_bytes);
+    if (is_measured && !budget_fits(block, self, request.more, request.bytes) &&
+        footprint_trim_makes_room(h, group_totals(block).counted() + request.more)) {
       footprint_trim(block, self, block_level(h));
-      footprint_measure(block, self, group_totals(block).counted(), fresh_bytes);
+      footprint_measure(block, self, group_totals(block).counted(), request.fresh_bytes);
       footprint_note_trimmed(h, group_totals(block).counted());
     }
-    fits = budget_fits(block, more, request);
-    if (is_measured || were_dead) evaluate_locked(block, self, fresh_bytes);
+    fits = budget_fits(block, self, request.more, request.bytes);
+    if (is_measured || were_dead) evaluate_locked(block, self, request.fresh_bytes);
+    if (fits) note_fresh(self, request.shard, largest(request.more, request.fresh_bytes));
   });
   return fits;
 }
 
 void budget_set_reserve(const Block &block, Process *self, int64_t bytes) {
   under_lock(block, [&](const BlockLock &) {
-    footprint_set_reserve(block.header, bytes);
+    reserve_set(block.header, bytes);
     evaluate_locked(block, self, 0);
   });
 }
 
 void budget_flush_begins(const Block &block, Process *self) {
   under_lock(block, [&](const BlockLock &) {
-    footprint_flush_begins(block, self);
+    reserve_flush_begins(block, self);
     evaluate_locked(block, self, 0);
   });
 }
 
 void budget_flush_ends(const Block &block, Process *self) {
   under_lock(block, [&](const BlockLock &) {
-    footprint_flush_ends(block, self);
+    reserve_flush_ends(block, self);
     evaluate_locked(block, self, 0);
   });
 }

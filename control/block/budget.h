@@ -73,21 +73,30 @@ void budget_attend(const Block &, Process *self, Shard *shard, int64_t fresh_byt
 // Requests up to kSmallRequest may go past the hard limit by kEmergencyBytes, so that a program that was refused
 // more can unwind, log and flush.
 constexpr int64_t kSmallRequest = 4 << 10, kEmergencyBytes = 1 << 20;
+// And from here on requests are large enough to be worth a measurement of their own.
+constexpr int64_t kLargeRequest = 1 << 20;
 
 // Whether budget_attend() would look for members that died: every 50 ms, by one of the group. A clock's reading.
 bool budget_reap_is_due(const Block &);
 
 // Whether the group's counted bytes would stay within the hard limit with `more` bytes on top, for a request of
-// `request` bytes. True where there is no hard limit. No allocation passes it unseen: as with a level's mark,
+// `request` bytes of `self` (NULL: of nobody who flushes, see reserve.h). True where there is no hard limit. No allocation passes it unseen: as with a level's mark,
 // the allowances end there.
-bool budget_fits(const Block &, int64_t more, int64_t request);
+bool budget_fits(const Block &, const Process *self, int64_t more, int64_t request);
 
 // The same, after members that died were taken off, and the footprint has been measured anew and what allocators
-// keep was given back, where that can make a difference. Takes the lock when it does not fit at once.
-bool budget_makes_room(const Block &, Process *self, int64_t more, int64_t request, int64_t fresh_bytes);
+// keep was given back, where that can make a difference. Takes the lock when it does not fit at once, and for large
+// requests where the footprint counts.
+struct Request {
+  Shard *shard;         // the thread's; NULL: it has none
+  int64_t more;         // bytes that are not counted yet
+  int64_t bytes;        // asked for
+  int64_t fresh_bytes;  // counted, but not handed out yet
+};
+bool budget_makes_room(const Block &, Process *self, const Request &);
 
 // The reserve below the limit, at which the level is critical already: in bytes, or (negative) learned from here on.
-// And the flushes that it is learned from: see footprint.h. Take the lock and bring the level in line.
+// And the flushes that it is learned from: see reserve.h. Take the lock and bring the level in line.
 void budget_set_reserve(const Block &, Process *self, int64_t bytes);
 void budget_flush_begins(const Block &, Process *self);
 void budget_flush_ends(const Block &, Process *self);

@@ -9,15 +9,15 @@
 namespace membudget {
 namespace {
 
-constexpr int64_t kLeastGrowth = 64 << 10;  // until it is measured again
-constexpr int64_t kFallShare = 16;          // of the limit: so much less, and it is measured again
-constexpr int64_t kLeastFresh = 64 << 10;   // smaller blocks are within the error anyway
-constexpr int64_t kLargeFresh = 1 << 20;    // CPython's arenas, which nothing has touched, are not larger
+constexpr int64_t kLeastGrowth = 64 << 10;    // until it is measured again
+constexpr int64_t kFallShare = 16;            // of the limit: so much less, and it is measured again
+constexpr int64_t kLeastFresh = 64 << 10;     // smaller blocks are within the error anyway
+constexpr int64_t kLargeFresh = 1 << 20;      // CPython's arenas, which nothing has touched, are not larger
+constexpr int64_t kTouchNs = 10'000'000'000;  // a large block has been written to by then, or will not be soon
 constexpr int64_t kUsualPauseNs = 20'000'000;
 constexpr int64_t kPauseNearMarkNs = 2'000'000;
-constexpr int64_t kTimeShare = 40;          // trimming may take one part in so many of the time
-constexpr int64_t kLeastGainShare = 64;     // and is worth it for so large a part of the limit
-constexpr int64_t kFirstReserveShare = 15;  // per cent
+constexpr int64_t kTimeShare = 40;       // trimming may take one part in so many of the time
+constexpr int64_t kLeastGainShare = 64;  // and is worth it for so large a part of the limit
 
 Meter meter;
 
@@ -76,6 +76,16 @@ int64_t overhead_of_members(const Block &block, Process *self, const Reading &no
   return sum;
 }
 
+// Large blocks of all members, handed out just now.
+int64_t fresh_bytes_of(const Block &block) {
+  int64_t sum = 0, now = monotonic_ns();
+  for_each_process(block, [&](Process *p) {
+    int64_t age = now - load(p->fresh_ns);
+    if (age >= 0 && age < kTouchNs) sum += at_least_zero(load(p->fresh_bytes));
+  });
+  return sum;
+}
+
 // Of the whole cgroup. Nobody knows whether a large block has been touched: calloc may have written to it, or taken it
 // from what the allocator kept. Then the overhead is what it was before, as far as the kernel's account allows.
 int64_t overhead_of_cgroup(const Header *h, int64_t charged, int64_t counted, int64_t fresh_bytes) {
@@ -92,27 +102,6 @@ bool is_spaced(const Header *h) {
 bool gain_is_worth_it(const Header *h) {
   int64_t least = largest(load(h->limit_bytes) / kLeastGainShare, 1 << 20);
   return load(h->overhead_bytes) - load(h->trimmed_overhead_bytes) >= least;
-}
-
-uint32_t flushes_under_way(const Block &block) {
-  uint32_t sum = 0;
-  for_each_process(block, [&](Process *p) { sum += p->flushes_under_way; });
-  return sum;
-}
-
-// The worst that was seen, a quarter more, and the less is known of how flushes differ the more again: twice as much for
-// the first one, shared by their number. And a hundredth of the limit (or what of it lies past the hard limit). With
-// few flushes seen, not less than a share of the limit that each brings down to a quarter.
-int64_t learned_reserve(const Header *h) {
-  int64_t limit = load(h->limit_bytes);
-  int64_t seen = load(h->flush_worst_bytes);
-  int64_t flushes = at_least_zero(static_cast<int64_t>(h->flushes));
-  int64_t first = limit / 100 * kFirstReserveShare >> 2 * smallest(flushes, 30);
-  int64_t hard = load(h->hard_limit_bytes);
-  int64_t out_of_reach = hard > 0 ? at_least_zero(limit - hard) : 0;
-  int64_t reserve = largest(first, seen + seen / 4 + 2 * seen / largest(flushes, 1)) +
-                    largest(limit / 100, out_of_reach + limit / 200);
-  return smallest(reserve, limit / 2);
 }
 
 }  // namespace
@@ -136,12 +125,26 @@ void footprint_measure_if_due(const Block &block, Process *self, int64_t counted
     footprint_measure(block, self, counted, fresh_bytes);
 }
 
+void footprint_note_fresh(Process *self, uint32_t shard, int64_t bytes) {
+  bool is_same = self->fresh_shard == shard || self->fresh_shard == 0;  // 0: it has got its own shard since
+  if (bytes <= kLargeFresh) {
+    if (is_same) store(self->fresh_bytes, 0);
+    return;
+  }
+  int64_t now = monotonic_ns();
+  bool are_others = !is_same && now - load(self->fresh_ns) < kTouchNs;
+  store(self->fresh_bytes, bytes + (are_others ? load(self->fresh_bytes) : 0));
+  self->fresh_shard = shard;
+  store(self->fresh_ns, now);
+}
+
 void footprint_measure(const Block &block, Process *self, int64_t counted, int64_t fresh_bytes) {
   Header *h = block.header;
   Reading now = needs_reading(h) ? meter.read(is_forked(self)) : Reading{0, -1, false, -1};
   if (fresh_bytes < kLeastFresh) fresh_bytes = 0;
   if (now.whole_bytes > 0 && now.whole_bytes != load(h->whole_bytes)) marks_set(h, {}, now.whole_bytes);
   if (is_footprint(h) && now.charged_bytes >= 0) {
+    if (now.is_of_cgroup) fresh_bytes = largest(fresh_bytes, fresh_bytes_of(block));
     int64_t overhead = now.is_of_cgroup ? overhead_of_cgroup(h, now.charged_bytes, counted, fresh_bytes)
                                         : overhead_of_members(block, self, now, fresh_bytes);
     store(h->overhead_bytes, overhead);
@@ -192,36 +195,6 @@ void footprint_follow(const Header *h, const Process *self, int64_t counted) {
 void footprint_note_trimmed(Header *h, int64_t counted) {
   store(h->trimmed_overhead_bytes, load(h->overhead_bytes));
   store(h->trimmed_counted_bytes, counted);
-}
-
-void footprint_set_reserve(Header *h, int64_t bytes) {
-  h->reserve_is_learned = bytes < 0;
-  store(h->reserve_bytes, bytes < 0 ? learned_reserve(h) : smallest(bytes, load(h->limit_bytes) / 2));
-}
-
-void footprint_flush_begins(const Block &block, Process *self) {
-  Header *h = block.header;
-  int64_t counted = group_totals(block).counted();
-  bool is_first = flushes_under_way(block) == 0;
-  ++self->flushes_under_way;
-  if (footprint_is_measured(h)) footprint_measure(block, self, counted, 0);
-  if (!is_first) return;
-  // What went past the mark, in one allocation, is a part of what is to be kept free.
-  int64_t mark = load(h->limit_bytes) - load(h->reserve_bytes);
-  store(h->flush_start_bytes, mark > 0 ? smallest(footprint(h, counted), mark) : footprint(h, counted));
-  store(h->flush_peak_bytes, footprint(h, counted));
-}
-
-void footprint_flush_ends(const Block &block, Process *self) {
-  Header *h = block.header;
-  if (self->flushes_under_way == 0) return;
-  int64_t counted = group_totals(block).counted();
-  if (footprint_is_measured(h)) footprint_measure(block, self, counted, 0);
-  raise_to(h->flush_peak_bytes, footprint(h, counted));
-  raise_to(h->flush_worst_bytes, load(h->flush_peak_bytes) - load(h->flush_start_bytes));
-  --self->flushes_under_way;
-  __atomic_fetch_add(&h->flushes, 1, __ATOMIC_RELAXED);
-  if (h->reserve_is_learned) store(h->reserve_bytes, learned_reserve(h));
 }
 
 }  // namespace membudget

@@ -2,8 +2,9 @@
 //
 // Counted bytes move exactly; the overhead is measured by whoever is in the slow path when memory has grown a
 // little since (by an eighth of the room to the next mark, 64 KiB at the least), fallen by a sixteenth of the limit, or
-// some milliseconds have passed. Nothing is measured for an idle process. Between two measurements the footprint is wrong by what the kernel
-// charged meanwhile without a count: a fraction of the growth, page tables, other processes of the cgroup.
+// some milliseconds have passed. Nothing is measured for an idle process. Between two measurements the footprint is wrong
+// by what the kernel charged meanwhile without a count: a fraction of the growth, page tables, other processes of the
+// cgroup.
 // Memory that is allocated and not touched counts nevertheless: the overhead is never below 0.
 //
 // Everything here is called with the block's lock held, but for the questions that take a const Header.
@@ -41,6 +42,11 @@ bool footprint_is_due(const Header *);
 void footprint_measure_if_due(const Block &, Process *self, int64_t counted, int64_t fresh_bytes);
 void footprint_measure(const Block &, Process *self, int64_t counted, int64_t fresh_bytes);
 
+// Before it, whenever a thread looks up: the block that it is being handed out, or a size that is not large. What is
+// large counts as not touched for everybody who measures, until the same thread looks up again, or ten seconds later.
+// `shard`: the thread's, 0 for all that have none.
+void footprint_note_fresh(Process *self, uint32_t shard, int64_t bytes);
+
 // Whether giving back what allocators keep may spare the rise from one level to another, or let one fall that stays
 // up; whether it may make `counted` fit below the hard limit. No, when the last try shows that there is too little
 // to be had, or trimming takes more than its share of the time.
@@ -55,13 +61,5 @@ void footprint_note_trimmed(Header *, int64_t counted);
 
 // Tells this process's allocator of the level, the count, and whether this process flushes.
 void footprint_follow(const Header *, const Process *self, int64_t counted);
-
-// --- the reserve ---
-
-// Fixes it, in bytes; negative: it is learned from flushes from here on. The caller evaluates.
-void footprint_set_reserve(Header *, int64_t bytes);
-// The process begins, and ends, a flush. Any number at a time in a process, properly nested or not.
-void footprint_flush_begins(const Block &, Process *self);
-void footprint_flush_ends(const Block &, Process *self);
 
 }  // namespace membudget

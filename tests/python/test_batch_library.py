@@ -32,6 +32,9 @@ class LibraryTest(BlockTestCase):
     def test_large_payload_into_a_full_group(self):
         self.run_under(LARGE_PAYLOAD_IN_A_GROUP, "--hard-limit", "80M", "--name", "full")
 
+    def test_large_payloads_of_a_whole_group(self):
+        self.run_under(LARGE_PAYLOADS_OF_A_GROUP, "--hard-limit", "60M")
+
     def test_memory_error_of_an_insertion(self):
         self.run_under(LARGE_TABLE, "--hard-limit", "50M")
 
@@ -99,6 +102,21 @@ finally:
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
 assert sizes == [1], sizes
+"""
+
+# Each of four processes needs most of the memory at once, in two pieces.
+LARGE_PAYLOADS_OF_A_GROUP = """
+import os
+children = []
+for _ in range(4):
+    child = os.fork()
+    if child == 0:
+        with membudget.Batch(process) as batch:
+            for key in range(5):
+                batch[key] = batch.guard(lambda: str(bytes(20 * MIB), "ascii"))
+        os._exit(0 if sum(sizes) == 5 else 1)
+    children.append(child)
+assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
 """
 
 # The dict's table is what is refused: it doubles while the payloads stay small.

@@ -4,69 +4,16 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <thread>
 
-#include "control/block/marks.h"
 #include "tests/unit/calls.h"
 #include "tests/unit/child.h"
-#include "tests/unit/started_ledger.h"
+#include "tests/unit/footprint_world.h"
 
 namespace membudget {
 namespace {
 
-constexpr int64_t kMiB = 1 << 20;
-constexpr int64_t kWhole = 100 * kMiB;
-
-// An allocator and a kernel: what is counted is charged, and what the allocator keeps.
-struct World {
-  int64_t whole = kWhole;
-  int64_t needed_overhead = 0, kept = 0;
-  int64_t charged_to_others = 0;
-  int trims = 0, readings = 0;
-  bool is_flushing = false;  // as the allocator is told
-  bool is_of_cgroup = true;
-  int64_t most_touched = INT64_MAX;  // of what is counted
-  int64_t private_bytes = -1;        // of a forked child
-  const unit::StartedLedger *ledger = nullptr;
-} world;
-
-Reading read_world(bool is_forked) {
-  ++world.readings;
-  return {
-      world.whole,
-      std::min(world.ledger->live(), world.most_touched) + world.needed_overhead + world.kept + world.charged_to_others,
-      world.is_of_cgroup, is_forked ? world.private_bytes : -1};
-}
-void trim_world() {
-  ++world.trims;
-  world.kept = 0;
-}
-
-void follow_world(const Header *, int64_t, bool is_flushing) { world.is_flushing = is_flushing; }
-
-membudget_amount percent(int64_t value) { return {value * 10'000, MEMBUDGET_UNIT_MILLIONTHS, 1}; }
-membudget_amount bytes(int64_t value) { return {value, MEMBUDGET_UNIT_BYTES, 1}; }
-
-struct Budgeted : unit::StartedLedger {
-  explicit Budgeted(membudget_amount limit, membudget_amount hard_limit = {}) : StartedLedger({}) {
-    world.ledger = this;
-    footprint_meter({read_world, trim_world, follow_world});
-    block.header()->measure = MEMBUDGET_MEASURE_FOOTPRINT;
-    budget_set_limits(*block, {limit, percent(90), percent(97), percent(2), hard_limit}, world.whole);
-    budget_request_attention(*block, nullptr);
-  }
-  Header *header() { return block.header(); }
-};
-
-// By blocks of 1,000 bytes, until the level is `level` or so many bytes were added.
-int64_t grow_until(Budgeted &budget, uint32_t level, int64_t most) {
-  int64_t grown = 0;
-  while (grown < most && budget.level() < level) unit::allocated(1000), grown += 1000;
-  return grown;
-}
-void shrink(int64_t by) {
-  for (int64_t i = 0; i < by / 1000; ++i) unit::freed(1000);
-}
+using namespace unit::footprint;
 
 TEST(Footprint, OverheadCountsAgainstTheLimit) {
   unit::in_child([] {
@@ -268,58 +215,53 @@ TEST(Footprint, KeptMemoryIsGivenBackForTheHardLimit) {
   });
 }
 
-TEST(Reserve, IsCarefulFirstAndThenCloser) {
+// A thread that measures while another has not yet touched the large block that it got.
+TEST(Footprint, WhatAnotherThreadHasNotTouchedYetHidesNoOverhead) {
   unit::in_child([] {
-    Budgeted budget(percent(100));
-    const Block &block = *budget.block;
-    budget_set_reserve(block, budget.process, -1);
-    int64_t last = budget.header()->reserve_bytes;
-    EXPECT_GE(last, kWhole / 100 * 15);
-    for (int i = 0; i < 8; ++i) {
-      int64_t grown = grow_until(budget, MEMBUDGET_CRITICAL, kWhole);
-      budget_flush_begins(block, budget.process);
-      for (int j = 0; j < 2000; ++j) unit::allocated(1000);
-      shrink(2'000'000);
-      budget_flush_ends(block, budget.process);
-      shrink(grown);
-      EXPECT_LE(budget.header()->reserve_bytes, last + 200'000) << "but for the steps of measuring";
-      last = budget.header()->reserve_bytes;
-      if (i == 1) { EXPECT_LE(last, 6'000'000) << "a first few flushes are enough"; }
-      ASSERT_EQ(budget.level(), MEMBUDGET_NONE);
-    }
-    EXPECT_NEAR(static_cast<double>(last), 2e6 * (1.25 + 2.0 / 8) + kWhole / 100, 2e5);
-  });
-}
-
-TEST(Reserve, CoversWhatGoesPastTheMarkBeforeAFlush) {
-  unit::in_child([] {
-    Budgeted budget(percent(100));
-    budget_set_reserve(*budget.block, budget.process, -1);
-    unit::allocated(80 * kMiB);
+    Budgeted budget(percent(100), percent(99));
+    world.needed_overhead = 30 * kMiB;
     unit::allocated(10 * kMiB);
-    ASSERT_EQ(budget.level(), MEMBUDGET_CRITICAL);
-    budget_flush_begins(*budget.block, budget.process);
-    unit::freed(90 * kMiB);
-    budget_flush_ends(*budget.block, budget.process);
-    EXPECT_GE(budget.header()->reserve_bytes, 10 * kMiB);
+    ASSERT_EQ(budget.header()->overhead_bytes, 30 * kMiB);
+    world.most_touched = 10 * kMiB;
+    std::thread([] {
+      ASSERT_TRUE(ledger::admits(40 * kMiB));
+      unit::allocated(40 * kMiB);
+    }).join();
+    EXPECT_FALSE(ledger::admits(40 * kMiB)) << "of 100 MiB, 50 are handed out and 30 are overhead";
+    EXPECT_EQ(budget.header()->overhead_bytes, 30 * kMiB);
+    world.needed_overhead = 35 * kMiB;
+    EXPECT_FALSE(ledger::admits(20 * kMiB));
+    world.most_touched = INT64_MAX;
+    EXPECT_FALSE(ledger::admits(20 * kMiB));
+    EXPECT_EQ(budget.header()->overhead_bytes, 35 * kMiB);
   });
 }
 
-TEST(Reserve, CoversTheWorstFlush) {
+TEST(Footprint, WhatWasTouchedSinceIsMeasuredAgain) {
   unit::in_child([] {
-    Budgeted budget(percent(100));
-    const Block &block = *budget.block;
-    budget_set_reserve(block, budget.process, -1);
-    budget_flush_begins(block, budget.process);
-    unit::allocated(30 * kMiB);
-    unit::freed(30 * kMiB);
-    budget_flush_ends(block, budget.process);
-    EXPECT_GE(budget.header()->reserve_bytes, 30 * kMiB);
-    budget_set_reserve(block, budget.process, 7 * kMiB);
-    EXPECT_EQ(budget.header()->reserve_bytes, 7 * kMiB);
-    budget_flush_begins(block, budget.process);
-    budget_flush_ends(block, budget.process);
-    EXPECT_EQ(budget.header()->reserve_bytes, 7 * kMiB);
+    Budgeted budget(percent(100), percent(99));
+    world.needed_overhead = 30 * kMiB;
+    ASSERT_TRUE(ledger::admits(40 * kMiB));
+    unit::allocated(40 * kMiB);
+    world.needed_overhead = 10 * kMiB;
+    footprint_measure(*budget.block, budget.process, budget.live(), 0);
+    EXPECT_EQ(budget.header()->overhead_bytes, 30 * kMiB) << "the thread has not looked up since";
+    budget_attend(*budget.block, budget.process, ledger::thread.shard);
+    footprint_measure(*budget.block, budget.process, budget.live(), 0);
+    EXPECT_EQ(budget.header()->overhead_bytes, 10 * kMiB);
+  });
+}
+
+// What a free leaves with the allocator is no longer counted, and was not measured yet.
+TEST(Footprint, LargeRequestsAreMeasuredFor) {
+  unit::in_child([] {
+    Budgeted budget(percent(100), percent(99));
+    unit::allocated(60 * kMiB);
+    int readings = world.readings;
+    EXPECT_TRUE(ledger::admits(2 * kMiB));
+    EXPECT_GT(world.readings, readings);
+    world.charged_to_others = 30 * kMiB;
+    EXPECT_FALSE(ledger::admits(20 * kMiB));
   });
 }
 

@@ -124,8 +124,10 @@ struct membudget_process {
   uint32_t profile_request;         /* raised by whoever wants a profile written */
   uint32_t profile_done;            /* follows profile_request */
   int32_t profile_error;            /* of the last one: 0, or an errno */
-  uint32_t profile_reserved;
-  uint64_t reserved[10];
+  uint32_t fresh_shard;             /* of the thread that was handed fresh_bytes out */
+  int64_t fresh_bytes;              /* large blocks that nobody may have touched yet, */
+  int64_t fresh_ns;                 /* CLOCK_MONOTONIC, of the last of them */
+  uint64_t reserved[8];
   char allocator[64];
   char command[256];        /* arguments with spaces between, cut off */
   char config_errors[1024]; /* lines; empty when all settings were good */
@@ -191,7 +193,7 @@ struct membudget_header {
 
   /* What a flush takes: of the group, while at least one of its processes flushes. */
   int64_t flush_start_bytes, flush_peak_bytes, flush_worst_bytes; /* footprint; the worst rise */
-  uint64_t flushes;
+  uint64_t flushes;                                               /* that began near the mark */
 };
 
 #define MEMBUDGET_HEADER_BYTES 4096u

@@ -113,7 +113,8 @@ MEMBUDGET_API int membudget_trim(membudget_t *);
 
 /* The reserve: how far below the limit the level is critical already, so that there is room for what the host does
  * then. In bytes; negative: learned, from what flushes are seen to take (15 % of the limit at first, then closer with
- * each, never past 99 %). For the whole group; membudget_self() only, else -EINVAL. -ESRCH: not counted (any more). */
+ * each, never past 99 %). With a learned one, in a group of processes and under a hard limit, requests of 1 MiB and
+ * more are refused that would reach into it, but to a process that flushes. For the whole group; membudget_self() only, else -EINVAL. -ESRCH: not counted (any more). */
 MEMBUDGET_API int membudget_set_reserve(membudget_t *, int64_t bytes);
 
 /* Around a flush, by whichever thread: how far memory rises in between is what the reserve is learned from.

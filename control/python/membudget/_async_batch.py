@@ -1,6 +1,7 @@
 """AsyncBatch: Batch for asyncio. Apart, so that only programs that use asyncio load it."""
 
 import asyncio
+import contextlib
 import signal
 
 from ._collected import LOOK_AGAIN_S, Collected
@@ -99,7 +100,7 @@ class AsyncBatch(Collected):
 
             payload = await batch.guard(json.loads, line)
 
-        In a group of processes again and again for up to 10 s, until the others have flushed, too.
+        In a group of processes again and again for up to 30 s, until the others have flushed, too.
         """
         try:
             return function(*arguments, **keywords)
@@ -134,12 +135,15 @@ class AsyncBatch(Collected):
     async def _try_again(self, function, *arguments, **keywords):
         await self.flush()
         self.budget.trim()
-        for pause in self._pauses():
-            try:
-                return function(*arguments, **keywords)
-            except MemoryError:
-                pass
-            await asyncio.sleep(pause)
+        with contextlib.closing(self._patience()) as patience:
+            for may_try, pause in patience:
+                if may_try:
+                    try:
+                        return function(*arguments, **keywords)
+                    except MemoryError:
+                        pass
+                    self.budget.trim()  # what it got before it failed: the others need it
+                await asyncio.sleep(pause)
         return function(*arguments, **keywords)
 
     def _start_timer(self):

@@ -32,7 +32,7 @@ class Batch(Collected, MutableMapping):
     It is not called again for an exception of its own that ends the block; the items are still there.
 
     MemoryError upon an insertion, as under MEMBUDGET_HARD_LIMIT: the batch is flushed and the insertion tried
-    once more; in a group of processes for up to 10 s, until the others have flushed, too. guard() does so for
+    once more; in a group of processes for up to 30 s, until the others have flushed, too. guard() does so for
     what is made before it is inserted.
 
     The level may stay up after a flush, when other parts of the program hold the memory. The allocator is
@@ -149,7 +149,7 @@ class Batch(Collected, MutableMapping):
 
             batch[key] = batch.guard(json.loads, line)
 
-        In a group of processes again and again for up to 10 s, until the others have flushed, too.
+        In a group of processes again and again for up to 30 s, until the others have flushed, too.
         """
         try:
             return function(*arguments, **keywords)
@@ -266,10 +266,13 @@ class Batch(Collected, MutableMapping):
         """After MemoryError: hands the items over, has the allocator give back what that has freed, and calls it."""
         self.flush()
         self.budget.trim()
-        for pause in self._pauses():
-            try:
-                return function(*arguments, **keywords)
-            except MemoryError:
-                pass
-            time.sleep(pause)
+        with contextlib.closing(self._patience()) as patience:
+            for may_try, pause in patience:
+                if may_try:
+                    try:
+                        return function(*arguments, **keywords)
+                    except MemoryError:
+                        pass
+                    self.budget.trim()  # what it got before it failed: the others need it
+                time.sleep(pause)
         return function(*arguments, **keywords)
