@@ -19,6 +19,7 @@ Process unlisted;  // stands in for the slot of a child that is not counted
 Shard early;       // before start(); what is added to it later (a thread caught midway) is moved on
 int64_t early_mapped;
 bool is_started;
+bool is_sampling;
 int64_t fork_live_bytes, fork_mapped_bytes, fork_overhead_bytes;  // what a child inherits
 Shard *forking_shard;
 int32_t own_pid;  // as it stands in the slot
@@ -140,6 +141,13 @@ int64_t stride_after(const Shard &s, int64_t net) {
   return thread.stride_bytes;
 }
 
+// The trigger, or that of the next sample, where it comes first. One that is passed already is met by the next count.
+int64_t before_sample(const Shard &s, int64_t trigger) {
+  if (!__atomic_load_n(&is_sampling, __ATOMIC_RELAXED)) return trigger;
+  int64_t sample = thread.sample_at_bytes > s.allocated_bytes ? thread.sample_at_bytes : s.allocated_bytes;
+  return sample < trigger ? sample : trigger;
+}
+
 // Sets the triggers from the allowance. False when allowances were handed out anew meanwhile: what was read of
 // the old one may have gone into a trigger that stood for the new one, so it is withdrawn.
 bool rearm_own(Shard *s) {
@@ -156,7 +164,7 @@ bool rearm_own(Shard *s) {
   if (until > ceiling) until = ceiling;
   if (until > thread.peak_reached_net_bytes)
     budget_note_peak_slack(bound.block, bound.process, until - thread.peak_reached_net_bytes);
-  rearm(&s->allocated_trigger, s->freed_bytes + until);
+  rearm(&s->allocated_trigger, before_sample(*s, s->freed_bytes + until));
   rearm(&s->freed_trigger, floor <= -kFar / 2 ? INT64_MAX : s->allocated_bytes - floor);
   __atomic_thread_fence(__ATOMIC_SEQ_CST);
   if (__atomic_load_n(sequence, __ATOMIC_RELAXED) == before) return true;
@@ -381,6 +389,11 @@ void after_fork_in_child(const Block &block, Process *process, bool inherits) {
   process->mapped_bytes = fork_mapped_bytes;
   __atomic_store_n(&process->shard_high, 1u, __ATOMIC_RELEASE);
   process_publish(process);
+}
+
+void begin_sampling() {
+  if (__atomic_exchange_n(&is_sampling, true, __ATOMIC_RELAXED)) return;
+  budget_request_attention(bound.block, bound.process);
 }
 
 const Binding &binding() { return bound; }

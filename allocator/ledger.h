@@ -33,26 +33,29 @@ struct ThreadState {
   bool is_settling;  // inside the slow path: whoever comes in again (a signal handler) only counts
   bool is_torn_down;
   bool is_forking;          // between before_fork() and after: has no shard, and looks nothing up
-  int64_t sample_at_bytes;  // the profile's: up to where the shard may count before a block is sampled
+  int64_t sample_at_bytes;  // up to where the shard may count before a block is sampled; met by every count at first
 };
 
 extern Shard nobody;
 extern __thread ThreadState thread __attribute__((tls_model("initial-exec")));
 
+// Inlined wherever it is called: each of the instances of the malloc family is as hot as the other.
+#define MEMBUDGET_HOT __attribute__((always_inline)) inline
+
 // Adds to a word that only this thread writes. One instruction where there is one, so that a signal
 // handler that allocates between a load and a store cannot make it lose anything.
-inline void add(int64_t *word, int64_t bytes) {
+MEMBUDGET_HOT void add(int64_t *word, int64_t bytes) {
 #if defined(__x86_64__) && !defined(MEMBUDGET_PORTABLE_ADD)
   __asm__ volatile("addq %1, %0" : "+m"(*word) : "er"(bytes) : "cc");
 #else
   __atomic_store_n(word, __atomic_load_n(word, __ATOMIC_RELAXED) + bytes, __ATOMIC_RELAXED);
 #endif
 }
-inline void add(uint64_t *word, int64_t count) { add(reinterpret_cast<int64_t *>(word), count); }
+MEMBUDGET_HOT void add(uint64_t *word, int64_t count) { add(reinterpret_cast<int64_t *>(word), count); }
 
 // Whether a count has passed its trigger, which another thread may set. (Written out on x86: compilers take an
 // instruction more for an atomic load that is compared.)
-[[nodiscard]] inline bool passes(int64_t now, const int64_t *trigger) {
+[[nodiscard]] MEMBUDGET_HOT bool passes(int64_t now, const int64_t *trigger) {
 #if defined(__x86_64__) && !defined(MEMBUDGET_PORTABLE_ADD)
   bool is_passed;
   __asm__ volatile("cmpq %2, %1" : "=@ccg"(is_passed) : "r"(now), "m"(*trigger));
@@ -61,14 +64,14 @@ inline void add(uint64_t *word, int64_t count) { add(reinterpret_cast<int64_t *>
   return __builtin_expect(now > __atomic_load_n(trigger, __ATOMIC_RELAXED), 0);
 #endif
 }
-[[nodiscard]] inline bool passes(const int64_t *count, const int64_t *trigger) {
+[[nodiscard]] MEMBUDGET_HOT bool passes(const int64_t *count, const int64_t *trigger) {
   return passes(__atomic_load_n(count, __ATOMIC_RELAXED), trigger);
 }
 
 // Count a block of `bytes` usable bytes handed out, or taken back. Safe in any thread, at any time, in signal
 // handlers. True: the trigger is met, and the caller goes to settle_allocated() or settle_freed() with the
 // same bytes before it returns (kept apart so that the hot path has nothing to save over a call).
-[[nodiscard]] inline bool allocated(size_t bytes) {
+[[nodiscard]] MEMBUDGET_HOT bool allocated(size_t bytes) {
   Shard *s = thread.shard;
   add(&s->allocated_bytes, static_cast<int64_t>(bytes));
   add(&s->allocations, 1);
@@ -77,7 +80,7 @@ inline void add(uint64_t *word, int64_t count) { add(reinterpret_cast<int64_t *>
   return passes(&s->allocated_bytes, &s->allocated_trigger);
 }
 
-[[nodiscard]] inline bool freed(size_t bytes) {
+[[nodiscard]] MEMBUDGET_HOT bool freed(size_t bytes) {
   Shard *s = thread.shard;
   add(&s->freed_bytes, static_cast<int64_t>(bytes));
   add(&s->frees, 1);
@@ -87,7 +90,7 @@ inline void add(uint64_t *word, int64_t count) { add(reinterpret_cast<int64_t *>
 }
 
 // The same for an allocator that counts by itself: `total` is its count for this thread, ever.
-[[nodiscard]] inline bool allocated_total(uint64_t total) {
+[[nodiscard]] MEMBUDGET_HOT bool allocated_total(uint64_t total) {
   Shard *s = thread.shard;
   int64_t now = static_cast<int64_t>(total) + thread.allocated_base;
   __atomic_store_n(&s->allocated_bytes, now, __ATOMIC_RELAXED);
@@ -97,7 +100,7 @@ inline void add(uint64_t *word, int64_t count) { add(reinterpret_cast<int64_t *>
   return passes(now, &s->allocated_trigger);
 }
 
-[[nodiscard]] inline bool freed_total(uint64_t total) {
+[[nodiscard]] MEMBUDGET_HOT bool freed_total(uint64_t total) {
   Shard *s = thread.shard;
   int64_t now = static_cast<int64_t>(total) + thread.freed_base;
   __atomic_store_n(&s->freed_bytes, now, __ATOMIC_RELAXED);
@@ -122,7 +125,7 @@ void unreserve(size_t bytes);
 // After it, when the block has grown: `more` bytes than before and reserved, or the totals of an allocator that
 // counts by itself and what had been reserved. In one step, so that nobody sees the old block and the new one. True:
 // settle_resized(), or settle_freed() with an allocator that counts by itself.
-[[nodiscard]] inline bool resized(int64_t more) {
+[[nodiscard]] MEMBUDGET_HOT bool resized(int64_t more) {
   Shard *s = thread.shard;
   add(&s->allocated_bytes, more);
   add(&s->allocations, 1);
@@ -131,7 +134,7 @@ void unreserve(size_t bytes);
   thread.resized_bytes = more;
   return passes(&s->allocated_bytes, &s->allocated_trigger);
 }
-[[nodiscard]] inline bool resized_totals(uint64_t allocated, uint64_t freed, size_t reserved) {
+[[nodiscard]] MEMBUDGET_HOT bool resized_totals(uint64_t allocated, uint64_t freed, size_t reserved) {
   Shard *s = thread.shard;
   thread.allocated_base -= static_cast<int64_t>(reserved);
   __atomic_store_n(&s->freed_bytes, static_cast<int64_t>(freed) + thread.freed_base, __ATOMIC_RELAXED);
@@ -199,6 +202,9 @@ void thread_ends();
 void before_fork();
 void after_fork_in_parent();
 void after_fork_in_child(const Block &, Process *process, bool inherits);
+
+// From here on the trigger of allocations is met past `thread.sample_at_bytes`, too. Idempotent.
+void begin_sampling();
 
 const Binding &binding();
 

@@ -42,7 +42,7 @@ struct Ptmalloc {
     size_t word = static_cast<const size_t *>(block)[-1];
     return (word & ~size_t{7}) - sizeof(size_t) - ((word & 2) << 2);
   }
-  static size_t size_found(const void *block) {
+  __attribute__((always_inline)) static size_t size_found(const void *block) {
     if (!block) return 0;
     size_t word = static_cast<const size_t *>(block)[-1];
     if (__builtin_expect(word & 2, 0)) return 0;

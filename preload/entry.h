@@ -15,16 +15,18 @@
 namespace membudget {
 
 struct Counted {
-  static constexpr bool counts = true, is_limited = false;
+  static constexpr bool counts = true, is_limited = false, is_sampled = false;
 };
 // Under a hard limit: what is larger than a small request is checked before it is allocated, and everything
 // after it was counted (ledger::settle_allocated).
 struct Limited {
-  static constexpr bool counts = true, is_limited = true;
+  static constexpr bool counts = true, is_limited = true, is_sampled = false;
 };
 struct Uncounted {
-  static constexpr bool counts = false, is_limited = false;
+  static constexpr bool counts = false, is_limited = false, is_sampled = false;
 };
+// With is_sampled (profile/sampled_entry.h) a way of counting has two functions more, both of the slow path:
+// draws(bytes) tells whether a block that was just counted is to be sampled, sample(block, bytes) does it.
 
 template <Allocator A, typename Count>
 struct Entry {
@@ -66,7 +68,7 @@ struct Entry {
   // realloc(NULL, n) is malloc(n); realloc(p, 0) frees p and gives NULL; a failure leaves p as it was.
   static void *realloc(void *block, size_t bytes) {
     if (__builtin_expect(!block, 0)) return malloc(bytes);
-    if (__builtin_expect(bytes == 0, 0)) return free(block), nullptr;
+    if (__builtin_expect(bytes == 0, 0)) return free_slow(block), nullptr;
     size_t old = 0, found = 0;
     if constexpr (Count::counts && A::finds_size) old = found = A::size_found(block);
     if (__builtin_expect(old == 0, !A::finds_size)) {
@@ -128,9 +130,25 @@ struct Entry {
   }
 
   __attribute__((noinline, cold)) static void *settle_and_return(void *block, size_t bytes) {
-    if (ledger::settle_allocated(bytes)) return block;
+    if (settle(block, bytes)) return block;
     free_slow(block);
     return out_of_memory();
+  }
+
+  __attribute__((noinline, cold)) static void settle_moved(void *block, size_t bytes) { settle(block, bytes); }
+
+  // The ledger's settle_allocated(). It arms the trigger for the next sample, which is drawn before; a thread gets its
+  // shard in there, and its first sample after it. `bytes`: 0 with an allocator that counts by itself.
+  __attribute__((always_inline)) static bool settle(void *block, size_t bytes) {
+    if constexpr (A::counts_itself) bytes = A::usable_size(block);
+    if constexpr (!Count::is_sampled) {
+      return ledger::settle_allocated(bytes);
+    } else {
+      bool is_due = Count::draws(bytes), fits = ledger::settle_allocated(bytes);
+      is_due = is_due || Count::draws(bytes);
+      if (fits && is_due) Count::sample(block, bytes);
+      return fits;
+    }
   }
 
   static bool fits(size_t bytes) {
@@ -153,10 +171,10 @@ struct Entry {
     return block;
   }
 
-  static void *handed_out(void *block) {
+  __attribute__((always_inline)) static void *handed_out(void *block) {
     if (__builtin_expect(block == nullptr, 0)) return out_of_memory();
     if constexpr (Count::counts && A::counts_itself) {
-      if (ledger::allocated_total(A::allocated_total())) return settle_and_return(block, A::usable_size(block));
+      if (ledger::allocated_total(A::allocated_total())) return settle_and_return(block, 0);
     } else if constexpr (Count::counts && A::finds_size && !A::foretells_size) {
       size_t bytes = A::size_found(block);
       if (__builtin_expect(bytes == 0, 0)) return handed_out_slow(block);
@@ -198,11 +216,11 @@ struct Entry {
   static void count_moved(void *grown, size_t old_bytes, size_t found) {
     if constexpr (A::counts_itself) {
       if (ledger::freed_total(A::freed_total())) ledger::settle_freed(0);
-      if (ledger::allocated_total(A::allocated_total())) ledger::settle_allocated(0);
+      if (ledger::allocated_total(A::allocated_total())) settle_moved(grown, 0);
     } else {
       if (ledger::freed(old_bytes)) ledger::settle_freed(old_bytes);
       size_t bytes = A::foretells_size && found ? found : size_of_new(grown);
-      if (ledger::allocated(bytes)) ledger::settle_allocated(bytes);
+      if (ledger::allocated(bytes)) settle_moved(grown, bytes);
     }
   }
 

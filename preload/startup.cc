@@ -263,7 +263,10 @@ void startup_limit() {
 void startup_profile() {
   if (profile::sampler_is_on() || !is_counting) return;
   char why[300];
-  if (profile::sampler_begin(why, sizeof why)) return choose_table();
+  if (profile::sampler_begin(why, sizeof why)) {
+    choose_table();
+    return ledger::begin_sampling();
+  }
   Process *process = ledger::binding().process;
   process->profile_mean_bytes = 0;
   settings_add_error(&settings, "MEMBUDGET_PROFILE cannot be used: %s\n", why);

@@ -4,27 +4,29 @@
 
 namespace membudget::profile {
 
-uint8_t live_filter[kFilterBytes];
+uint8_t live_pages[kFilterPages];
 LiveTable *live_table;
 
 namespace {
 
-uint8_t *filter_place(uintptr_t address) { return &live_filter[address / 16 % kFilterBytes]; }
-
-// Counts stay at the top once they are there: then a free looks into the table in vain, and that is all.
+// Counts stay at the top once they are there: then a free looks further in vain, and that is all.
 constexpr uint8_t kMany = 255;
 
-void filter_add(uintptr_t address) {
-  uint8_t *place = filter_place(address), seen = __atomic_load_n(place, __ATOMIC_RELAXED);
-  while (seen != kMany && !__atomic_compare_exchange_n(place, &seen, static_cast<uint8_t>(seen + 1), true,
+void count(uint8_t *place, int change) {
+  uint8_t seen = __atomic_load_n(place, __ATOMIC_RELAXED);
+  while (seen != kMany && !__atomic_compare_exchange_n(place, &seen, static_cast<uint8_t>(seen + change), true,
                                                        __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {}
 }
 
-void filter_remove(uintptr_t address) {
-  uint8_t *place = filter_place(address), seen = __atomic_load_n(place, __ATOMIC_RELAXED);
-  while (seen != kMany && seen != 0 &&
-         !__atomic_compare_exchange_n(place, &seen, static_cast<uint8_t>(seen - 1), true, __ATOMIC_RELAXED,
-                                      __ATOMIC_RELAXED)) {}
+uint8_t *page_of(uintptr_t address) { return &live_pages[address / 4096 % kFilterPages]; }
+
+// The second filter: the sampled blocks whose addresses are the same within 1 MiB.
+uint8_t live_places[1 << 16];
+uint8_t *place_of(uintptr_t address) { return &live_places[address / 16 % sizeof live_places]; }
+
+void count_both(uintptr_t address, int change) {
+  count(page_of(address), change);
+  count(place_of(address), change);
 }
 
 // The two groups that an address may be in.
@@ -54,6 +56,7 @@ size_t seize(uintptr_t address, uintptr_t from) {
 
 bool live_table_begin() {
   if (!live_table) live_table = static_cast<LiveTable *>(reserve(sizeof(LiveTable)));
+  *page_of(0) = kMany;
   return live_table != nullptr;
 }
 
@@ -63,18 +66,19 @@ bool live_table_add(const void *block, const LiveBlock &about) {
   if (i == LiveTable::kEntries) return false;
   live_table->blocks[i] = about;
   __atomic_store_n(&live_table->keys[i], address, __ATOMIC_RELEASE);
-  filter_add(address);
+  count_both(address, 1);
   return true;
 }
 
 bool live_table_take(const void *block, LiveBlock *out) {
   auto address = reinterpret_cast<uintptr_t>(block);
   if (address <= LiveTable::kBusy) return false;  // free(NULL) gets here, too
+  if (__atomic_load_n(place_of(address), __ATOMIC_RELAXED) == 0) return false;
   size_t i = seize(address, address);
   if (i == LiveTable::kEntries) return false;
   *out = live_table->blocks[i];
   __atomic_store_n(&live_table->keys[i], LiveTable::kFree, __ATOMIC_RELEASE);
-  filter_remove(address);
+  count_both(address, -1);
   return true;
 }
 

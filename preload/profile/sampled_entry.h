@@ -1,4 +1,4 @@
-// The malloc family with sampling around it: an instance of its own, so that it costs nothing where it is off.
+// The malloc family with sampling: an instance of its own, so that it costs nothing where it is off.
 #pragma once
 
 #include "preload/entry.h"
@@ -7,44 +7,32 @@
 
 namespace membudget::profile {
 
-template <Allocator A, typename Count>
-struct Sampled {
-  using Inner = Entry<A, Count>;
+// Handing out takes not one instruction more: a thread's next sample is where the ledger's trigger is met, at the latest.
+template <typename Count>
+struct Sampled : Count {
+  // cppcheck-suppress duplInheritedMember  ; as meant: it is what differs
+  static constexpr bool is_sampled = true;
+  static bool draws(size_t bytes) { return profile::draws(bytes); }
+  static void sample(void *block, size_t bytes) { profile::sample(block, bytes); }
+};
 
-  static void *malloc(size_t bytes) { return handed_out(Inner::malloc(bytes)); }
+template <Allocator A, typename Count>
+struct SampledEntry : Entry<A, Sampled<Count>> {
+  using Inner = Entry<A, Sampled<Count>>;
 
   static void free(void *block) {
     if (may_be_live(block)) return free_slow(block);
+    if (block == nullptr) __builtin_unreachable();  // it may be live: spares the look at it
     Inner::free(block);
   }
-
-  static void *calloc(size_t count, size_t bytes) { return handed_out(Inner::calloc(count, bytes)); }
 
   // The block is forgotten first: once the allocator has it back, another thread may get it.
   static void *realloc(void *block, size_t bytes) {
     if (may_be_live(block)) return realloc_slow(block, bytes);
-    return handed_out(Inner::realloc(block, bytes));
-  }
-
-  static void *memalign(size_t alignment, size_t bytes) { return handed_out(Inner::memalign(alignment, bytes)); }
-
-  static int posix_memalign(void **out, size_t alignment, size_t bytes) {
-    int error = Inner::posix_memalign(out, alignment, bytes);
-    if (error == 0) handed_out(*out);
-    return error;
+    return Inner::realloc(block, bytes);
   }
 
  private:
-  __attribute__((always_inline)) static void *handed_out(void *block) {
-    if (is_due()) return sample_and_return(block);
-    return block;
-  }
-
-  __attribute__((noinline, cold)) static void *sample_and_return(void *block) {
-    sample(block, Inner::usable_size(block));
-    return block;
-  }
-
   __attribute__((noinline)) static void free_slow(void *block) {
     LiveBlock forgotten;
     forget(block, &forgotten);
@@ -56,14 +44,14 @@ struct Sampled {
     bool was_sampled = forget(block, &forgotten);
     void *grown = Inner::realloc(block, bytes);
     if (!grown && bytes != 0 && was_sampled) remember(block, forgotten);
-    return grown ? handed_out(grown) : grown;
+    return grown;
   }
 };
 
 template <typename A, typename Count>
 constexpr EntryTable sampled_table_of() {
-  using S = Sampled<A, Count>;
-  return {S::malloc, S::free, S::calloc, S::realloc, S::memalign, S::posix_memalign, Entry<A, Count>::usable_size};
+  using S = SampledEntry<A, Count>;
+  return {S::malloc, S::free, S::calloc, S::realloc, S::memalign, S::posix_memalign, S::usable_size};
 }
 
 }  // namespace membudget::profile

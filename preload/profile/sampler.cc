@@ -80,22 +80,25 @@ class Inside {
   SignalsBlocked signals_blocked_;
 };
 
-// Whether the last `bytes` that the thread counted go past its next sample. A thread without a shard takes none.
-bool passes_sample(int64_t counted_bytes, size_t bytes, int64_t mean) {
-  if (ledger::thread.sample_at_bytes == kNotDrawn)
-    ledger::thread.sample_at_bytes = counted_bytes - static_cast<int64_t>(bytes) + next_distance(mean);
-  return counted_bytes > ledger::thread.sample_at_bytes;
-}
-
 }  // namespace
 
+bool draws(size_t usable) {
+  ledger::ThreadState *t = &ledger::thread;
+  int64_t counted = __atomic_load_n(&t->shard->allocated_bytes, __ATOMIC_RELAXED);
+  if (__builtin_expect(counted <= t->sample_at_bytes, 1) || is_inside || t->shard == &ledger::nobody) return false;
+  int64_t mean = mean_bytes();
+  if (t->sample_at_bytes == kNotDrawn) {
+    t->sample_at_bytes = counted - static_cast<int64_t>(usable) + next_distance(mean);
+    if (counted <= t->sample_at_bytes) return false;
+  }
+  t->sample_at_bytes = counted + next_distance(mean);
+  return mean > 0;
+}
+
 __attribute__((noinline, cold)) void sample(void *block, size_t usable) {
-  if (is_inside || ledger::thread.shard == &ledger::nobody) return;
   Inside inside;
-  int64_t mean = mean_bytes(), counted = ledger::thread.shard->allocated_bytes;
-  if (!passes_sample(counted, usable, mean)) return;
-  if (block && mean > 0) record(block, usable, 0, mean);
-  ledger::thread.sample_at_bytes = counted + next_distance(mean);
+  int64_t mean = mean_bytes();
+  if (mean > 0) record(block, usable, 0, mean);
 }
 
 __attribute__((noinline, cold)) void sample_mapped(void *memory, size_t bytes) {

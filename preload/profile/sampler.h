@@ -1,8 +1,8 @@
 // Which blocks are sampled: one in about every MEMBUDGET_PROFILE bytes that a thread allocates.
 //
 // Distances between samples are distributed exponentially, so a block of n usable bytes is sampled with probability
-// 1 - exp(-n / mean), whatever was allocated before it. They are measured by what the thread's shard counts, which
-// every call has at hand: that takes one more compare. Reallocating is freeing and allocating.
+// 1 - exp(-n / mean), whatever was allocated before it. They are measured by what the thread's shard counts, and the
+// ledger sees to it that the slow path is taken past the next one. Reallocating is freeing and allocating.
 #pragma once
 
 #include <stddef.h>
@@ -15,14 +15,11 @@
 
 namespace membudget::profile {
 
-// Whether the block that was just counted is to go to sample(). Safe anywhere, signal handlers included.
-[[nodiscard]] inline bool is_due() {
-  return __builtin_expect(
-      __atomic_load_n(&ledger::thread.shard->allocated_bytes, __ATOMIC_RELAXED) > ledger::thread.sample_at_bytes, 0);
-}
+// Whether the block that was just counted, with so many usable bytes, is to go to sample(); draws the next one then.
+// Never in a thread without a shard. Safe anywhere, signal handlers included.
+[[nodiscard]] bool draws(size_t usable);
 
-// Takes the stack of the block that was just handed out, if it is indeed due; NULL for one that was refused. Keeps
-// errno. About 5 us.
+// Takes the stack of the block that is being handed out. Keeps errno. From 1 to 5 us.
 void sample(void *block, size_t usable);
 
 // The same for memory that the program mapped by itself.

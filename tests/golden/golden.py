@@ -4,6 +4,7 @@
 What counts is what the library adds: the instructions of a call under it, less those of the same call of the
 same allocator by itself. tests/golden/instructions.txt says what it was; a call that differs by more than the
 margin fails, in either direction, so that what was gained is recorded and cannot be lost again unseen.
+Calls named "...-profiled" are the same calls while stacks are sampled, between two samples.
 
 --members N counts in a group with N other members that have a share of the room, too: the same instructions.
 """
@@ -26,6 +27,8 @@ import membudget  # noqa: E402
 RECORD = HERE / "instructions.txt"
 MARGIN = 1.5  # instructions per call
 LEAST_PEAK_BYTES = 128 << 20  # of calls.c
+PROFILED = ("malloc", "free", "calloc", "realloc")  # counted with profiling on, too
+FAR_APART = "1000G"  # of samples: none is taken
 SKIPPED = 77  # the exit status that CTest shows as "Skipped"
 
 # The allocators, by the library that makes them the program's malloc without us.
@@ -46,10 +49,10 @@ STEADY = {
 
 HEADER = f"""\
 # Instructions of one call: under the library, of the allocator by itself, and what the library adds.
-# 64 bytes unless the name says more; "at-peak" and "growing" have the notes of new peaks in them. The last
-# column is held to within {MARGIN:g} instructions (ctest -L golden).
+# 64 bytes unless the name says more; "at-peak" and "growing" have the notes of new peaks in them, "profiled" is while
+# stacks are sampled. The last column is held to within {MARGIN:g} instructions (ctest -L golden).
 # Recorded by: cmake --build --preset release --target golden_record
-# allocator  call            with us  by itself   added
+# allocator  call             with us  by itself   added
 """
 
 
@@ -128,16 +131,18 @@ def count(program, folder, settings, members=0):
 def measure(options, allocator, folder):
     """[(call, with the library, allocator by itself)], rounded as they are written."""
     blocks = tempfile.mkdtemp(dir=folder)
-    ours = count(options.calls, folder, {
-        "LD_PRELOAD": os.path.abspath(options.library), "MEMBUDGET_ALLOCATOR": allocator, "MEMBUDGET_LIMIT": "16G",
-        "MEMBUDGET_DIR": blocks, **STEADY[allocator]}, options.members)
+    settings = {"LD_PRELOAD": os.path.abspath(options.library), "MEMBUDGET_ALLOCATOR": allocator,
+                "MEMBUDGET_LIMIT": "16G", "MEMBUDGET_DIR": blocks, **STEADY[allocator]}
+    ours = count(options.calls, folder, settings, options.members)
     raw = count(options.calls, folder, {"LD_PRELOAD": ALLOCATORS[allocator], **STEADY[allocator]})
     if not raw or ours.keys() != raw.keys():
         sys.exit(f"{allocator}: not the same groups: {sorted(ours)} and {sorted(raw)}")
-    return [(call, round(ours[call], 1), round(raw[call], 1)) for call in program_order(options, raw)]
+    profiled = count(options.calls, folder, {**settings, "MEMBUDGET_PROFILE": FAR_APART}, options.members)
+    return ([(call, round(ours[call], 1), round(raw[call], 1)) for call in program_order(raw)] +
+            [(f"{call}-profiled", round(profiled[call], 1), round(raw[call], 1)) for call in PROFILED])
 
 
-def program_order(options, groups):
+def program_order(groups):
     """The groups in the order in which the program has them."""
     source = (HERE / "calls.c").read_text(encoding="utf-8")
     return sorted(groups, key=lambda call: source.index(f'"{call}"'))
@@ -178,7 +183,7 @@ def check(allocator, rows, recorded, may_shrink):
         elif added < known - MARGIN and not may_shrink:
             verdict = f"SHRANK by {known - added:.1f}: record it, so that it stays"
         good = good and verdict == "ok"
-        print(f"{allocator:<10} {call:<15} added {added:6.1f}  recorded {known}  {verdict}")
+        print(f"{allocator:<10} {call:<16} added {added:6.1f}  recorded {known}  {verdict}")
     return good
 
 
@@ -193,7 +198,7 @@ def main():
         for allocator in options.allocators or ALLOCATORS:
             rows = measure(options, allocator, folder)
             good = check(allocator, rows, recorded.get(allocator, {}), options.members > 0) and good
-            lines[allocator] = [f"{allocator:<12} {call:<15} {ours:7.1f} {raw:10.1f} {ours - raw:7.1f}"
+            lines[allocator] = [f"{allocator:<12} {call:<16} {ours:7.1f} {raw:10.1f} {ours - raw:7.1f}"
                                 for call, ours, raw in rows]
     if options.record:
         write_record(lines)
