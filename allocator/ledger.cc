@@ -396,6 +396,16 @@ void begin_sampling() {
   budget_request_attention(bound.block, bound.process);
 }
 
+void sample_sooner(size_t bytes) {
+  Shard *s = thread.shard;
+  if (s == &nobody || thread.sample_at_bytes == kPoison) return;
+  thread.sample_at_bytes -= static_cast<int64_t>(bytes);
+  __atomic_signal_fence(__ATOMIC_SEQ_CST);
+  int64_t seen = __atomic_load_n(&s->allocated_trigger, __ATOMIC_RELAXED);
+  int64_t sooner = before_sample(*s, seen);  // never later: a trigger that was withdrawn stays so
+  __atomic_compare_exchange_n(&s->allocated_trigger, &seen, sooner, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+}
+
 const Binding &binding() { return bound; }
 
 }  // namespace membudget::ledger

@@ -206,6 +206,9 @@ void after_fork_in_child(const Block &, Process *process, bool inherits);
 // From here on the trigger of allocations is met past `thread.sample_at_bytes`, too. Idempotent.
 void begin_sampling();
 
+// Brings the thread's next sample nearer, where less was counted than is to be taken for allocated.
+void sample_sooner(size_t bytes);
+
 const Binding &binding();
 
 }  // namespace membudget::ledger

@@ -240,7 +240,15 @@ struct Entry {
       if (ledger::resized(static_cast<int64_t>(size_of_new(grown)) - static_cast<int64_t>(old + growth)))
         ledger::settle_resized();
     }
+    if constexpr (Count::is_sampled) sample_grown(grown, old);
     return grown;
+  }
+
+  // To the samples it is a new block as any other, though the ledger may have been told of the growth alone.
+  static void sample_grown(void *grown, size_t old) {
+    size_t bytes = A::usable_size(grown);
+    if constexpr (!A::counts_itself) ledger::sample_sooner(old);
+    if (Count::draws(bytes)) Count::sample(grown, bytes);
   }
 
   // A block of the start-up's arena never reaches an allocator's own functions.

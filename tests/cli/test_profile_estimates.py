@@ -14,9 +14,9 @@ RUNS = 3  # of each allocator
 
 
 class Estimates(ProfileCase):
-    def run_once(self, allocator):
+    def run_once(self, allocator, *options):
         """The distance of each site's estimate from the truth, in standard errors."""
-        process, known = self.start("--allocator", allocator, "--profile=4K", command=[MANY_SITES],
+        process, known = self.start("--allocator", allocator, "--profile=4K", *options, command=[MANY_SITES],
                                     MEMBUDGET_PROFILE_DIR=self.scratch())
         report = self.report(str(process.pid))
         process.stdin.close()
@@ -52,6 +52,12 @@ class Estimates(ProfileCase):
                 self.check(distances, 9, 0.45, (0.5, 1.65))
                 everything += distances
         self.check(everything, 19, 0.22, (0.75, 1.3))
+
+    def test_blocks_that_grow_under_a_hard_limit(self):
+        for allocator in ("ptmalloc", "jemalloc", "mimalloc", "tcmalloc"):
+            with self.subTest(allocator):
+                distances = [distance for _ in range(2) for distance in self.run_once(allocator, "--hard-limit", "8G")]
+                self.check(distances, 7, 0.55, (0.4, 1.9))
 
 
 if __name__ == "__main__":
