@@ -29,17 +29,18 @@ void count_both(uintptr_t address, int change) {
   count(place_of(address), change);
 }
 
-// The two groups that an address may be in.
+// The groups that an address may be in: one of the first ones, then two of the others.
+constexpr int kChoices = 3;
 size_t group_of(uintptr_t address, int which) {
-  constexpr uint64_t kFactors[] = {0x9e3779b97f4a7c15, 0xc2b2ae3d27d4eb4f};
-  constexpr int kGroupBits = 12;
-  static_assert((LiveTable::kGroup << kGroupBits) == LiveTable::kEntries);
-  return ((address >> 4) * kFactors[which] >> (64 - kGroupBits)) * LiveTable::kGroup;
+  constexpr uint64_t kFactors[] = {0xff51afd7ed558ccd, 0x9e3779b97f4a7c15, 0xc2b2ae3d27d4eb4f};
+  int bits = which == 0 ? LiveTable::kFirstBits : LiveTable::kOtherBits;
+  size_t group = (address >> 4) * kFactors[which] >> (64 - bits);
+  return (which == 0 ? group : group + (1 << LiveTable::kFirstBits)) * LiveTable::kGroup;
 }
 
 // Changes the first key `from` of the address's groups to kBusy. Its place, or kEntries.
 size_t seize(uintptr_t address, uintptr_t from) {
-  for (int which = 0; which < 2; ++which) {
+  for (int which = 0; which < kChoices; ++which) {
     size_t first = group_of(address, which);
     for (size_t i = first; i < first + LiveTable::kGroup; ++i) {
       uintptr_t expected = from;

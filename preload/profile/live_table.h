@@ -49,7 +49,9 @@ void for_each_live(Visitor visit);
 
 struct LiveTable {
   static constexpr size_t kGroup = 32;  // keys that are looked through for one address, four cache lines
-  static constexpr size_t kEntries = 1 << 17;
+  // Groups that are filled first, few enough to stay in the processor's cache and enough for most programs; the others.
+  static constexpr int kFirstBits = 7, kOtherBits = 12;
+  static constexpr size_t kEntries = ((1 << kFirstBits) + (1 << kOtherBits)) * kGroup;
   static constexpr uintptr_t kFree = 0, kBusy = 1;
   uintptr_t keys[kEntries];
   LiveBlock blocks[kEntries];

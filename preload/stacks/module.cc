@@ -1,4 +1,6 @@
 // libmembudget-stacks.so: one call that takes the calling thread's stack, interpreters' frames put in place.
+#include <string.h>
+
 #include "preload/profile/stacks.h"
 #include "preload/stacks/locations.h"
 #include "preload/stacks/native.h"
@@ -8,9 +10,14 @@ namespace membudget::stacks {
 namespace {
 
 // Python's frames in place of the interpreter's own.
-int merge(const uint64_t *machine, int machine_count, uint64_t *frames, int most) {
-  PythonFrames python;
+int merge(const LoadedObjects &objects, const uint64_t *machine, int machine_count, uint64_t *frames, int most) {
+  PythonFrames python(objects);
   int count = 0;
+  if (python.is_empty()) {
+    count = machine_count < most ? machine_count : most;
+    memcpy(frames, machine, static_cast<size_t>(count) * sizeof *frames);
+    return count;
+  }
   for (int i = 0; i < machine_count && count < most; ++i) {
     if (python.is_interpreter(machine[i]))
       count += python.take_group(frames + count, most - count);

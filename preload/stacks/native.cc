@@ -5,7 +5,6 @@
 #include <stddef.h>
 
 #include "control/block/system.h"
-#include "preload/stacks/symbols.h"
 
 // Calls function(argument) on another stack, which ends at `top`. Its frame is found by its frame pointer, so that
 // unwinding goes on from one stack to the other.
@@ -120,9 +119,8 @@ uint64_t unloads_flushed;
 // unw_backtrace keeps what it learnt about each place in the code, for each thread: some ns a frame from then on.
 // That cache takes 400 KiB, which a thread has to be worth; and nothing drops what was learnt of code that is gone, by
 // which a stack of the code that came in its place would be read in wrong places, past its end too.
-bool may_use_thread_cache() {
+bool may_use_thread_cache(uint64_t unloads) {
   constexpr uint32_t kWorthIt = 16;
-  uint64_t unloads = loaded_objects().unloads;
   if (unloads != __atomic_load_n(&unloads_flushed, __ATOMIC_ACQUIRE)) {
     unw_flush_cache(unw_local_addr_space, 0, 0);
     __atomic_store_n(&unloads_flushed, unloads, __ATOMIC_RELEASE);
@@ -137,10 +135,12 @@ bool may_use_thread_cache() {
 
 void unwind_here(void *argument) {
   auto *p = static_cast<Place *>(argument);
-  int machine_count = may_use_thread_cache() ? unw_backtrace(reinterpret_cast<void **>(p->machine), kMostMachineFrames)
-                                             : step_through(p->machine, kMostMachineFrames);
+  LoadedObjects objects = loaded_objects();
+  int machine_count = may_use_thread_cache(objects.unloads)
+                          ? unw_backtrace(reinterpret_cast<void **>(p->machine), kMostMachineFrames)
+                          : step_through(p->machine, kMostMachineFrames);
   // cppcheck-suppress AssignmentAddressToInteger  ; finish is a pointer to a function, which returns a count
-  p->count = p->finish(p->machine, machine_count, p->frames, p->most);
+  p->count = p->finish(objects, p->machine, machine_count, p->frames, p->most);
 }
 
 }  // namespace

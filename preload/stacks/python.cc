@@ -49,8 +49,7 @@ const PythonLayout *find_interpreter() {
   return layout;
 }
 
-void look_for_interpreter() {
-  LoadedObjects objects = loaded_objects();
+void look_for_interpreter(const LoadedObjects &objects) {
   uint64_t changes = objects.loads + objects.unloads;
   if (changes == __atomic_load_n(&changes_seen, __ATOMIC_RELAXED)) return;
   __atomic_store_n(&changes_seen, changes, __ATOMIC_RELAXED);
@@ -77,8 +76,8 @@ uint64_t number_of(const PythonLayout &l, const char *frame) {
 
 }  // namespace
 
-PythonFrames::PythonFrames() {
-  look_for_interpreter();
+PythonFrames::PythonFrames(const LoadedObjects &objects) {
+  look_for_interpreter(objects);
   const PythonLayout *l = __atomic_load_n(&interpreter.layout, __ATOMIC_ACQUIRE);
   if (!l) return;
   auto *thread = static_cast<const char *>(interpreter.this_thread());

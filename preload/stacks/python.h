@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "preload/stacks/symbols.h"
+
 namespace membudget::stacks {
 
 // The Python frames of the calling thread, from the innermost one outwards. They are in groups: the frames that
@@ -11,7 +13,9 @@ namespace membudget::stacks {
 class PythonFrames {
  public:
   // Nothing to read where this thread runs no Python, or one of another version than is known here.
-  PythonFrames();
+  explicit PythonFrames(const LoadedObjects &);
+
+  bool is_empty() const { return !next_; }
 
   // Whether the code at `address` is the interpreter's function that runs Python frames.
   bool is_interpreter(uint64_t address) const;
