@@ -328,6 +328,7 @@ bool budget_makes_room(const Block &block, Process *self, const Request &request
   bool fits = false;
   under_lock(block, [&](const BlockLock &) {
     bool were_dead = block.process_high() > 1 && process_reap(block, nullptr) > 0;
+    note_fresh(self, request.shard, request.fresh_bytes);
     if (is_measured) footprint_measure(block, self, group_totals(block).counted(), request.fresh_bytes);
     if (is_measured && !budget_fits(block, self, request.more, request.bytes) &&
         footprint_trim_makes_room(h, group_totals(block).counted() + request.more)) {

@@ -148,6 +148,8 @@ void footprint_measure(const Block &block, Process *self, int64_t counted, int64
     int64_t overhead = now.is_of_cgroup ? overhead_of_cgroup(h, now.charged_bytes, counted, fresh_bytes)
                                         : overhead_of_members(block, self, now, fresh_bytes);
     store(h->overhead_bytes, overhead);
+    // What was left when more memory was in pieces says nothing any more.
+    if (overhead < load(h->trimmed_overhead_bytes)) store(h->trimmed_overhead_bytes, overhead);
   }
   raise_to(h->peak_footprint_bytes, footprint(h, counted));
   raise_to(h->flush_peak_bytes, footprint(h, counted));

@@ -204,6 +204,22 @@ TEST(Footprint, OfAForkedChildWithoutACgroupIsWhatItCopied) {
   });
 }
 
+// A trim that found much in pieces is no reason to leave alone what is kept later.
+TEST(Footprint, KeptMemoryIsGivenBackAgainOnceLessWasNeeded) {
+  unit::in_child([] {
+    world.needed_overhead = 60 * kMiB;
+    Budgeted budget(percent(95), percent(99));
+    unit::allocated(1000);
+    EXPECT_FALSE(ledger::admits(50 * kMiB));
+    ASSERT_EQ(world.trims, 1);
+    world.needed_overhead = 10 * kMiB;
+    EXPECT_TRUE(ledger::admits(20 * kMiB));
+    world.kept = 40 * kMiB;
+    EXPECT_TRUE(ledger::admits(70 * kMiB));
+    EXPECT_EQ(world.trims, 2);
+  });
+}
+
 TEST(Footprint, KeptMemoryIsGivenBackForTheHardLimit) {
   unit::in_child([] {
     world.kept = 60 * kMiB;
@@ -222,8 +238,9 @@ TEST(Footprint, WhatAnotherThreadHasNotTouchedYetHidesNoOverhead) {
     world.needed_overhead = 30 * kMiB;
     unit::allocated(10 * kMiB);
     ASSERT_EQ(budget.header()->overhead_bytes, 30 * kMiB);
-    world.most_touched = 10 * kMiB;
+    world.most_touched = 10 * kMiB + 1000;
     std::thread([] {
+      unit::allocated(1000);
       ASSERT_TRUE(ledger::admits(40 * kMiB));
       unit::allocated(40 * kMiB);
     }).join();

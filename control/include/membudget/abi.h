@@ -184,7 +184,7 @@ struct membudget_header {
   int64_t measure_at_bytes;       /* counted bytes from which it is measured anew */
   int64_t measure_below_bytes;    /* and below which */
   int64_t peak_footprint_bytes;   /* of all measurements */
-  int64_t trimmed_overhead_bytes; /* what was left of the overhead when allocators had given back what they kept */
+  int64_t trimmed_overhead_bytes; /* the least overhead since allocators were last told to give back what they kept */
   int64_t trimmed_counted_bytes;  /* counted bytes then */
   int64_t trimmed_ns;             /* when that ended */
   int64_t trimming_ns;            /* how long the last took */
