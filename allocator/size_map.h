@@ -54,6 +54,9 @@ class SizeMap {
   static uint16_t *entries;
 };
 
+extern template class SizeMap<16>;
+extern template class SizeMap<13>;
+
 // Pages of 64 KiB: a mimalloc page is made of whole slices of that size. Pages of 8 KiB: tcmalloc's.
 using MimallocSizes = SizeMap<16>;
 using TcmallocSizes = SizeMap<13>;
