@@ -37,7 +37,8 @@ struct ThreadState {
 };
 
 extern Shard nobody;
-extern __thread ThreadState thread __attribute__((tls_model("initial-exec")));
+// Aligned so because on ARM glibc loads tcmalloc, whose TLS is, only into programs with TLS of that alignment.
+extern __thread ThreadState thread __attribute__((tls_model("initial-exec"), aligned(64)));
 
 // Inlined wherever it is called: each of the instances of the malloc family is as hot as the other.
 #define MEMBUDGET_HOT __attribute__((always_inline)) inline

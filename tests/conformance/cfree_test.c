@@ -9,7 +9,11 @@
 
 /* As the linker bound it for a program when it was still there. */
 extern void cfree_old(void *block);
+#if defined(__aarch64__)
+__asm__(".symver cfree_old, cfree@GLIBC_2.17");  // the first there is for it
+#else
 __asm__(".symver cfree_old, cfree@GLIBC_2.2.5");
+#endif
 
 /* A cfree of libc's own, called with a block of another allocator, would be the end of the program. */
 static void belongs_to_the_library(void) {
