@@ -52,7 +52,7 @@ function(membudget_preloaded_test name label program)
     set(test ${label}.${name}.${variant})
     add_test(NAME ${test}
              COMMAND ${MEMBUDGET_TEST_RUNNER} ${preload} --timeout=${arg_TIMEOUT} ${environment} ${arg_RUNNER}
-                     -- $<TARGET_FILE:${program}> ${arg_ARGUMENTS})
+                     -- ${CMAKE_CROSSCOMPILING_EMULATOR} $<TARGET_FILE:${program}> ${arg_ARGUMENTS})
     math(EXPR beyond "${arg_TIMEOUT} + 20")
     set_tests_properties(${test} PROPERTIES LABELS ${label} TIMEOUT ${beyond})
     if(arg_SERIAL)
