@@ -9,7 +9,7 @@ namespace membudget::ledger {
 // Its triggers are met by whatever is added: values wrap long before they get there.
 Shard nobody = {0, 0, 0, 0, kPoison, kPoison, 0, 0};
 __attribute__((tls_model("initial-exec"))) __thread ThreadState thread = {
-    &nobody, 0, 0, 0, INT64_MAX, 0, 0, 4 << 10, 0, 0, false, false, false, false, kPoison};
+    &nobody, 0, 0, 0, INT64_MAX, 0, 0, 4 << 10, 0, 0, 0, false, 0, false, false, kPoison};
 
 namespace {
 
@@ -26,6 +26,12 @@ int32_t own_pid;  // as it stands in the slot
 uint64_t own_start_time;
 
 bool started() { return __atomic_load_n(&is_started, __ATOMIC_ACQUIRE); }
+
+// Whether who asks was called from where things are being looked up. Handlers of the few signals that are not blocked
+// there may have jumped away: then the place on the stack is below us, and no longer anybody's.
+__attribute__((always_inline)) inline bool is_settling() {
+  return thread.settling_at > reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+}
 
 template <typename T>
 void move_word(T *from, T *to) {
@@ -53,10 +59,9 @@ void count_shared(Change change) {
   if (self_counts.allocated) {
     auto allocated = static_cast<int64_t>(self_counts.allocated());
     auto freed = static_cast<int64_t>(self_counts.freed());
-    change.allocated_bytes = allocated + thread.allocated_base;
-    change.freed_bytes = freed + thread.freed_base;
-    thread.allocated_base = -allocated;
-    thread.freed_base = -freed;
+    // At once: a signal handler may count, too, between a load and a store.
+    change.allocated_bytes = allocated + __atomic_exchange_n(&thread.allocated_base, -allocated, __ATOMIC_RELAXED);
+    change.freed_bytes = freed + __atomic_exchange_n(&thread.freed_base, -freed, __ATOMIC_RELAXED);
   }
   Shard *s = started() ? &bound.process->shards[0] : &early;
   __atomic_fetch_add(&s->allocated_bytes, change.allocated_bytes, __ATOMIC_RELAXED);
@@ -103,9 +108,8 @@ bool is_poisoned(const Shard &s) {
          __atomic_load_n(&s.freed_trigger, __ATOMIC_RELAXED) == kPoison;
 }
 
-// Replaces a trigger unless it is withdrawn at the same time.
-void rearm(int64_t *trigger, int64_t value) {
-  int64_t seen = __atomic_load_n(trigger, __ATOMIC_RELAXED);
+// Replaces a trigger unless it is withdrawn, or set anew, at the same time.
+void rearm(int64_t *trigger, int64_t seen, int64_t value) {
   MEMBUDGET_YIELD_POINT();
   if (seen != kPoison) __atomic_compare_exchange_n(trigger, &seen, value, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
@@ -148,12 +152,17 @@ int64_t before_sample(const Shard &s, int64_t trigger) {
   return sample < trigger ? sample : trigger;
 }
 
-// Sets the triggers from the allowance. False when allowances were handed out anew meanwhile: what was read of
-// the old one may have gone into a trigger that stood for the new one, so it is withdrawn.
+// Sets the triggers from the allowance. False when allowances were handed out anew meanwhile, or a signal handler had
+// this thread's looked up: what was read of the old one may have gone into a trigger that stood for the new one, so it is
+// withdrawn.
 bool rearm_own(Shard *s) {
   const uint32_t *sequence = &bound.block.header->allowance_sequence;
   uint32_t before = __atomic_load_n(sequence, __ATOMIC_ACQUIRE);
   if (before & 1) return false;
+  uint32_t look_ups = thread.look_ups;
+  int64_t allocated_trigger = __atomic_load_n(&s->allocated_trigger, __ATOMIC_RELAXED);
+  int64_t freed_trigger = __atomic_load_n(&s->freed_trigger, __ATOMIC_RELAXED);
+  __atomic_signal_fence(__ATOMIC_SEQ_CST);
   int64_t net = shard_net(*s);
   int64_t ceiling = __atomic_load_n(&s->ceiling_bytes, __ATOMIC_ACQUIRE);
   int64_t floor = __atomic_load_n(&s->floor_bytes, __ATOMIC_ACQUIRE);
@@ -164,10 +173,10 @@ bool rearm_own(Shard *s) {
   if (until > ceiling) until = ceiling;
   if (until > thread.peak_reached_net_bytes)
     budget_note_peak_slack(bound.block, bound.process, until - thread.peak_reached_net_bytes);
-  rearm(&s->allocated_trigger, before_sample(*s, s->freed_bytes + until));
-  rearm(&s->freed_trigger, floor <= -kFar / 2 ? INT64_MAX : s->allocated_bytes - floor);
+  rearm(&s->allocated_trigger, allocated_trigger, before_sample(*s, s->freed_bytes + until));
+  rearm(&s->freed_trigger, freed_trigger, floor <= -kFar / 2 ? INT64_MAX : s->allocated_bytes - floor);
   __atomic_thread_fence(__ATOMIC_SEQ_CST);
-  if (__atomic_load_n(sequence, __ATOMIC_RELAXED) == before) return true;
+  if (__atomic_load_n(sequence, __ATOMIC_RELAXED) == before && thread.look_ups == look_ups) return true;
   withdraw_own(s);
   return false;
 }
@@ -202,17 +211,23 @@ bool looks_for_the_dead() {
   return ++thread.looks % kOneIn == 0 && budget_reap_is_due(bound.block);
 }
 
-// Until nothing is left to look up: a signal handler may count while we are at it.
+// What the thread cannot do by itself.
+__attribute__((noinline)) void look_up(Shard *s, int64_t fresh_bytes) {
+  Section section;
+  ++thread.look_ups;
+  thread.peak_net_bytes = 0;  // what it was computed from may have changed
+  budget_attend(bound.block, bound.process, s, fresh_bytes);
+  answer_requests();
+  if (within_allowance(*s)) rearm_own(s);
+}
+
+// Until nothing is left to look up: a signal handler may count while we are at it, and come here itself.
 void settle(Shard *s, int64_t fresh_bytes) {
   constexpr int kMostRounds = 8;  // others may withdraw at any rate; each caller does its part
   for (int i = 0; i < kMostRounds; ++i) {
     MEMBUDGET_YIELD_POINT();
-    if (!within_allowance(*s) || looks_for_the_dead() || !rearm_own(s) || footprint_is_due(bound.block.header)) {
-      thread.peak_net_bytes = 0;  // what it was computed from may have changed
-      budget_attend(bound.block, bound.process, s, fresh_bytes);
-      answer_requests();
-      if (within_allowance(*s)) rearm_own(s);
-    }
+    if (!within_allowance(*s) || looks_for_the_dead() || !rearm_own(s) || footprint_is_due(bound.block.header))
+      look_up(s, fresh_bytes);
     if (!trigger_is_met(*s)) return;
   }
 }
@@ -223,42 +238,39 @@ void attend_shared(int64_t fresh_bytes) {
   budget_request_attention(bound.block, nullptr);
 }
 
+// For a thread without a shard: it gets one, if it may.
+__attribute__((noinline)) void settle_shared(int64_t fresh_bytes) {
+  Section section;
+  if (thread.shard != &nobody) return;  // a signal handler's call has got it one
+  look_for_damage();
+  if (thread.is_torn_down || !adopt()) attend_shared(fresh_bytes);
+  answer_requests();
+}
+
 __attribute__((noinline, cold)) void settle_slow(const Change &change) {
   ErrnoGuard guard;
-  Shard *s = thread.shard;
-  if (s == &nobody) {
+  bool is_called_from_below = is_settling();
+  if (thread.shard == &nobody) {
     count_shared(change);
-    if (!started() || thread.is_settling || thread.is_forking) return;
-    thread.is_settling = true;
-    look_for_damage();
-    if (thread.is_torn_down || !adopt()) attend_shared(change.allocated_bytes);
-    answer_requests();
-    if (thread.shard != &nobody) settle(thread.shard, change.allocated_bytes);
-    thread.is_settling = false;
+    if (!started() || is_called_from_below || thread.is_forking) return;
+    settle_shared(change.allocated_bytes);
+    if (thread.shard == &nobody) return;
+  } else if (is_called_from_below) {
     return;
-  }
-  if (thread.is_settling) return;
-  constexpr int kMostRounds = 4;
-  for (int i = 0; i < kMostRounds; ++i) {
-    thread.is_settling = true;
+  } else {
     look_for_damage();
-    settle(s, change.allocated_bytes);
-    thread.is_settling = false;
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    if (!trigger_is_met(*s)) return;  // or a signal handler counted after the last look
   }
+  settle(thread.shard, change.allocated_bytes);
 }
 
 bool makes_room(int64_t more, int64_t request, int64_t fresh_bytes) {
   bool fits = budget_fits(bound.block, bound.process, more, request);
-  if ((fits && more < kLargeRequest) || thread.is_settling || thread.is_forking) return fits;
+  if ((fits && more < kLargeRequest) || is_settling() || thread.is_forking) return fits;
   ErrnoGuard guard;
-  thread.is_settling = true;
+  Section section;
   look_for_damage();
   Shard *own = thread.shard == &nobody ? nullptr : thread.shard;
-  fits = budget_makes_room(bound.block, bound.process, {own, more, request, fresh_bytes});
-  thread.is_settling = false;
-  return fits;
+  return budget_makes_room(bound.block, bound.process, {own, more, request, fresh_bytes});
 }
 
 }  // namespace
@@ -308,11 +320,10 @@ void mapped(int64_t bytes) {
     __atomic_fetch_add(&bound.process->mapped_bytes, bytes, __ATOMIC_RELAXED);
   }
   MEMBUDGET_YIELD_POINT();
-  if (thread.is_settling || thread.is_forking) return;
-  thread.is_settling = true;
+  if (is_settling() || thread.is_forking) return;
+  AddsOnly adds_only;
   look_for_damage();
   attend_shared(bytes > 0 ? bytes : 0);
-  thread.is_settling = false;
 }
 
 void count_by(const SelfCounts &counts) { self_counts = counts; }
@@ -329,15 +340,14 @@ void start(const Binding &binding_to) {
 }
 
 void thread_ends() {
+  Section section;
   Shard *s = thread.shard;
   thread.is_torn_down = true;
   if (s == &nobody || !started()) return;
-  thread.is_settling = true;
   thread.shard = &nobody;
   thread.allocated_base -= s->allocated_bytes;
   thread.freed_base -= s->freed_bytes;
   budget_abandon(bound.block, bound.process, s);
-  thread.is_settling = false;
 }
 
 // Reading takes a while, in which other threads free what they allocated meanwhile: that makes a sum too large.

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "control/block/budget.h"
+#include "control/block/undisturbed.h"
 
 #pragma GCC visibility push(hidden)  // or each use of what is declared here goes through the GOT
 
@@ -29,8 +30,9 @@ struct ThreadState {
   int64_t last_net_bytes, last_allocated_bytes, stride_bytes;  // see stride_after()
   int64_t resized_bytes;                                       // of the last block that grew under a hard limit
   uint32_t looks;                                              // counts the slow path's, for what is not done each time
+  uint32_t look_ups;                                           // of its allowance, under the block's lock
   bool is_near_mark;                                           // each new peak is noted
-  bool is_settling;  // inside the slow path: whoever comes in again (a signal handler) only counts
+  uintptr_t settling_at;  // the stack's address of who looks things up: who comes in from there only counts
   bool is_torn_down;
   bool is_forking;          // between before_fork() and after: has no shard, and looks nothing up
   int64_t sample_at_bytes;  // up to where the shard may count before a block is sampled; met by every count at first
@@ -152,20 +154,33 @@ void settle_resized();
 bool admits(int64_t bytes);
 
 // Counts memory that the program mapped (positive) or unmapped (negative) by itself. A system call's
-// neighbour: takes the block's lock.
+// neighbour: takes the block's lock. The caller is Undisturbed.
 void mapped(int64_t bytes);
 
-// While it lives, what this thread allocates and frees (a signal handler does) is added up and not looked at: for
-// who takes the block's lock outside of the ledger.
-class AddOnly {
+// While it lives, what this thread allocates and frees further in is added up and not looked at.
+class AddsOnly {
  public:
-  AddOnly() : was_settling_(thread.is_settling) { thread.is_settling = true; }
-  ~AddOnly() { thread.is_settling = was_settling_; }
-  AddOnly(const AddOnly &) = delete;
-  AddOnly &operator=(const AddOnly &) = delete;
+  __attribute__((always_inline)) AddsOnly() : before_(thread.settling_at) {
+    thread.settling_at = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+  }
+  ~AddsOnly() { thread.settling_at = before_; }
+  AddsOnly(const AddsOnly &) = delete;
+  AddsOnly &operator=(const AddsOnly &) = delete;
 
  private:
-  bool was_settling_;
+  uintptr_t before_;
+};
+
+// Around whatever takes the block's lock: no handler comes in, and none jumps out.
+class Section {
+ public:
+  __attribute__((always_inline)) Section() {}
+  Section(const Section &) = delete;
+  Section &operator=(const Section &) = delete;
+
+ private:
+  Undisturbed undisturbed_;
+  AddsOnly adds_only_;
 };
 
 // --- life ---

@@ -42,7 +42,7 @@ MEMBUDGET_EXPORT int membudget_preload_set_limit(int64_t bytes) {
   if (!membudget::startup_counts()) return -ESRCH;
   if (bytes < 0) return -EINVAL;
   membudget::ErrnoGuard guard;
-  membudget::ledger::AddOnly add_only;
+  membudget::ledger::Section section;
   membudget::Limits limits = {};
   limits.limit = {bytes, MEMBUDGET_UNIT_BYTES, 1};
   membudget::budget_set_limits(membudget::ledger::binding().block, limits, membudget::memory_limit_bytes());
@@ -53,7 +53,7 @@ MEMBUDGET_EXPORT int membudget_preload_set_limit(int64_t bytes) {
 MEMBUDGET_EXPORT int membudget_preload_set_reserve(int64_t bytes) {
   if (!membudget::startup_counts()) return -ESRCH;
   membudget::ErrnoGuard guard;
-  membudget::ledger::AddOnly add_only;
+  membudget::ledger::Section section;
   membudget::budget_set_reserve(membudget::ledger::binding().block, membudget::ledger::binding().process, bytes);
   return 0;
 }
@@ -62,7 +62,7 @@ MEMBUDGET_EXPORT int membudget_preload_set_reserve(int64_t bytes) {
 MEMBUDGET_EXPORT int membudget_preload_flush_begins() {
   if (!membudget::startup_counts()) return -ESRCH;
   membudget::ErrnoGuard guard;
-  membudget::ledger::AddOnly add_only;
+  membudget::ledger::Section section;
   membudget::budget_flush_begins(membudget::ledger::binding().block, membudget::ledger::binding().process);
   return 0;
 }
@@ -70,7 +70,7 @@ MEMBUDGET_EXPORT int membudget_preload_flush_begins() {
 MEMBUDGET_EXPORT int membudget_preload_flush_ends() {
   if (!membudget::startup_counts()) return -ESRCH;
   membudget::ErrnoGuard guard;
-  membudget::ledger::AddOnly add_only;
+  membudget::ledger::Section section;
   membudget::budget_flush_ends(membudget::ledger::binding().block, membudget::ledger::binding().process);
   return 0;
 }

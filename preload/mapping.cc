@@ -3,7 +3,8 @@
 // Counted: private, anonymous, writable memory without MAP_NORESERVE and MAP_STACK, in whole pages. CPython's
 // arenas are such. An allocator's own mappings are not the program's, or everything would count twice: glibc's
 // do not pass here, the private jemalloc's neither, and a dlopen'ed one's are told by the caller's address.
-// The lock is held over the system call, so that the table and the address space change together.
+// The lock is held over the system call, so that the table and the address space change together; nobody comes in
+// until it is counted, so that a handler that jumps away leaves the three as they belong together.
 #include "preload/mapping.h"
 
 #include <errno.h>
@@ -24,7 +25,7 @@ namespace {
 
 constinit IntervalTable table{};
 uint32_t lock_word;                                                      // 0 free, 1 taken, 2 taken and waited for
-__attribute__((tls_model("initial-exec"))) thread_local bool is_inside;  // a signal handler may map, too
+__attribute__((tls_model("initial-exec"))) thread_local bool is_inside;  // a SIGSYS handler may map, too
 
 uintptr_t page_up(uintptr_t bytes) {
   constexpr uintptr_t kPage = 4096;
@@ -61,14 +62,17 @@ void *map(const void *caller, void *address, size_t bytes, int protection, int f
   void *memory;
   int64_t change = 0;
   {
-    TableLock lock;
-    memory = system_mmap(address, bytes, protection, flags, fd, offset);
-    if (memory == MAP_FAILED) return memory;
-    auto start = reinterpret_cast<uintptr_t>(memory), end = start + page_up(bytes);
-    if (replaces) change -= static_cast<int64_t>(table.remove(start, end));
-    if (counts && table.add(start, end)) change += static_cast<int64_t>(end - start);
+    Undisturbed undisturbed;
+    {
+      TableLock lock;
+      memory = system_mmap(address, bytes, protection, flags, fd, offset);
+      if (memory == MAP_FAILED) return memory;
+      auto start = reinterpret_cast<uintptr_t>(memory), end = start + page_up(bytes);
+      if (replaces) change -= static_cast<int64_t>(table.remove(start, end));
+      if (counts && table.add(start, end)) change += static_cast<int64_t>(end - start);
+    }
+    if (change != 0) ledger::mapped(change);
   }
-  if (change != 0) ledger::mapped(change);
   if (change > 0) profile::sample_mapped(memory, page_up(bytes));
   return memory;
 }
@@ -79,6 +83,7 @@ int unmap(const void *caller, void *address, size_t bytes) {
     return system_munmap(address, bytes);
   }
   if (is_inside) return system_munmap(address, bytes);
+  Undisturbed undisturbed;
   int64_t change = 0;
   forget(address);
   {
@@ -97,13 +102,10 @@ void *system_mremap(void *address, size_t old_bytes, size_t new_bytes, int flags
 }
 
 // A counted range stays counted where it goes, in its new size; MREMAP_DONTUNMAP leaves an empty one behind,
-// which is counted on, since the program may fill it again.
-void *remap(const void *caller, void *address, size_t old_bytes, size_t new_bytes, int flags, void *wanted) {
-  if (is_inside || belongs_to_allocator(caller)) return system_mremap(address, old_bytes, new_bytes, flags, wanted);
-  if (new_bytes > old_bytes && !ledger::admits(static_cast<int64_t>(page_up(new_bytes) - page_up(old_bytes))))
-    return errno = ENOMEM, MAP_FAILED;
+// which is counted on, since the program may fill it again. `is_counted`: whether it was.
+void *remap_counted(void *address, size_t old_bytes, size_t new_bytes, int flags, void *wanted, bool *is_counted) {
+  Undisturbed undisturbed;
   int64_t change = 0;
-  bool was_counted = false;
   void *memory;
   forget(address);
   {
@@ -116,11 +118,20 @@ void *remap(const void *caller, void *address, size_t old_bytes, size_t new_byte
     size_t counted = stays ? table.overlap(old_start, old_end) : table.remove(old_start, old_end);
     if (!stays) change -= static_cast<int64_t>(counted);
     change -= static_cast<int64_t>(table.remove(start, end));
-    was_counted = counted > 0;
-    if (was_counted && table.add(start, end)) change += static_cast<int64_t>(end - start);
+    *is_counted = counted > 0;
+    if (counted > 0 && table.add(start, end)) change += static_cast<int64_t>(end - start);
   }
   if (change != 0) ledger::mapped(change);
-  if (was_counted) profile::sample_mapped(memory, page_up(new_bytes));
+  return memory;
+}
+
+void *remap(const void *caller, void *address, size_t old_bytes, size_t new_bytes, int flags, void *wanted) {
+  if (is_inside || belongs_to_allocator(caller)) return system_mremap(address, old_bytes, new_bytes, flags, wanted);
+  if (new_bytes > old_bytes && !ledger::admits(static_cast<int64_t>(page_up(new_bytes) - page_up(old_bytes))))
+    return errno = ENOMEM, MAP_FAILED;
+  bool is_counted = false;
+  void *memory = remap_counted(address, old_bytes, new_bytes, flags, wanted, &is_counted);
+  if (is_counted) profile::sample_mapped(memory, page_up(new_bytes));
   return memory;
 }
 

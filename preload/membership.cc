@@ -140,6 +140,7 @@ __attribute__((destructor)) void leave() {
   const auto &bound = ledger::binding();
   profile::profile_at_exit();
   wait_for_children(bound.process);
+  Undisturbed undisturbed;
   __atomic_store_n(&bound.process->state, MEMBUDGET_PROCESS_LEAVING, __ATOMIC_RELEASE);
   budget_evaluate(bound.block);
   futex_wake_all(&bound.block.header->level_word);
@@ -173,6 +174,7 @@ void membership_after_fork_in_child() {
   profile::profile_after_fork_in_child();
   if (!startup_counts()) return;
   ErrnoGuard guard;
+  Undisturbed undisturbed;
   auto parent = ledger::binding();
   Membership child = membership_of_child(parent);
   __atomic_fetch_sub(&parent.process->pending_forks, 1, __ATOMIC_RELEASE);

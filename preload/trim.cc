@@ -14,6 +14,7 @@ namespace {
 
 // The second field of /proc/self/statm, in bytes; 0 without /proc. About 3 us.
 int64_t resident_bytes() {
+  Undisturbed undisturbed;
   char text[128];
   int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
   if (fd < 0) return 0;
@@ -32,7 +33,7 @@ int64_t trim_now() {
   startup_trim();
   int64_t fell = before - resident_bytes();
   if (startup_counts()) {
-    ledger::AddOnly add_only;
+    ledger::Section section;
     budget_trimmed(ledger::binding().block, ledger::binding().process);
   }
   return fell > 0 ? fell : 0;

@@ -13,6 +13,9 @@ constexpr int64_t kSliceNs = 10'000'000;
 constexpr int64_t kStuckNs = 1'000'000'000;
 constexpr int kSpins = 64;
 
+// Whose lock this thread holds: thread ids alone do not tell, where processes of several pid namespaces share a block.
+__attribute__((tls_model("initial-exec"))) __thread const Header *held;
+
 bool holder_is_gone(uint32_t word) {
   auto tid = static_cast<pid_t>(word & ~kWaiters);
   return kill(tid, 0) != 0 && errno == ESRCH;
@@ -58,17 +61,24 @@ void take_slow(uint32_t *word, uint32_t self) {
 
 }  // namespace
 
-BlockLock::BlockLock(Header *header) : header_(header), self_(static_cast<uint32_t>(syscall(SYS_gettid)) & ~kWaiters) {
-  if (!try_take(&header_->lock, 0, self_)) take_slow(&header_->lock, self_);
+BlockLock::BlockLock(Header *header)
+    : header_(header), self_(static_cast<uint32_t>(syscall(SYS_gettid)) & ~kWaiters), held_before_(held) {
+  uint32_t *word = &header_->lock;
+  uint32_t own = held == header ? self_ : 0;
+  held = header;
+  if (try_take(word, 0, self_)) return;
+  if (own != 0 && (__atomic_load_n(word, __ATOMIC_RELAXED) & ~kWaiters) == own) return;
+  take_slow(word, self_);
 }
 
 bool BlockLock::is_held() const { return (__atomic_load_n(&header_->lock, __ATOMIC_ACQUIRE) & ~kWaiters) == self_; }
 
 BlockLock::~BlockLock() {
-  uint32_t held = self_;
-  if (__atomic_compare_exchange_n(&header_->lock, &held, 0u, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) return;
+  held = held_before_ == header_ ? nullptr : held_before_;
+  uint32_t expected = self_;
+  if (__atomic_compare_exchange_n(&header_->lock, &expected, 0u, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) return;
   // Taken from us while we were stopped: then it is the new holder's to release.
-  if ((held & ~kWaiters) != self_) return;
+  if ((expected & ~kWaiters) != self_) return;
   __atomic_store_n(&header_->lock, 0u, __ATOMIC_RELEASE);
   futex_wake_one(&header_->lock);
 }

@@ -5,7 +5,8 @@
 // it for a second (stopped by a debugger or a signal; the sections take microseconds) as well, so that
 // nobody hangs on another's fate. Who was stopped may go on at any time, in the middle of its section: what
 // identifies somebody (slots, shards' owners) is claimed by compare and exchange, and all else can be
-// recomputed from the shards, which the one that lost the lock does before it goes on (see budget.cc).
+// recomputed from the shards, which the one that lost the lock does before it goes on (see budget.cc). A thread that
+// asks for the lock that it holds has jumped out of its section (see undisturbed.h), and has it at once.
 #pragma once
 
 #include "control/block/block.h"
@@ -25,6 +26,7 @@ class BlockLock {
  private:
   Header *header_;
   uint32_t self_;
+  const Header *held_before_;
 };
 
 }  // namespace membudget

@@ -1,9 +1,7 @@
 // Memory for the profile's own tables: beside the heap, uncounted, taken by the kernel page by page.
 #pragma once
 
-#include <signal.h>
-
-#include "control/block/system.h"
+#include "control/block/undisturbed.h"
 
 namespace membudget::profile {
 
@@ -37,22 +35,6 @@ class SpinGuard {
 
  private:
   SpinLock &lock_;
-};
-
-// Blocks every signal for its lifetime: no handler comes in between, and none jumps out. But for SIGBUS, by which the
-// loss of the block is survived.
-class SignalsBlocked {
- public:
-  SignalsBlocked() {
-    uint64_t all = ~(UINT64_C(1) << (SIGBUS - 1));
-    syscall(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, &kept_, sizeof all);
-  }
-  ~SignalsBlocked() { syscall(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &kept_, nullptr, sizeof kept_); }
-  SignalsBlocked(const SignalsBlocked &) = delete;
-  SignalsBlocked &operator=(const SignalsBlocked &) = delete;
-
- private:
-  uint64_t kept_ = 0;
 };
 
 }  // namespace membudget::profile

@@ -7,11 +7,13 @@
 #include <sys/time.h>
 #include <sys/wait.h>
 
+#include <new>
 #include <thread>
 #include <vector>
 
 #include "control/block/system.h"
 #include "tests/unit/child.h"
+#include "tests/unit/seams.h"
 #include "tests/unit/test_block.h"
 
 namespace membudget {
@@ -131,6 +133,23 @@ TEST(BlockLock, IsTakenFromTheStopped) {
     kill(holder, SIGCONT);
     unit::expect_child_succeeds(holder);
     EXPECT_EQ(block.header()->lock & 0x7fffffff, static_cast<uint32_t>(syscall(SYS_gettid)));
+  }
+  EXPECT_EQ(block.header()->lock, 0u);
+}
+
+// By whoever jumped out of its section: no destructor has run.
+TEST(BlockLock, IsTakenAgainByItsHolder) {
+  TestBlock block;
+  alignas(BlockLock) char left[sizeof(BlockLock)];
+  new (left) BlockLock(block.header());
+  const unit::SeamsRestored seams;
+  unit::syscall_hook = [](long number, const long(&)[6]) -> unit::SyscallAnswer {
+    EXPECT_NE(number, SYS_futex) << "it waits for itself";
+    return {};
+  };
+  {
+    const BlockLock lock(block.header());
+    EXPECT_TRUE(lock.is_held());
   }
   EXPECT_EQ(block.header()->lock, 0u);
 }
