@@ -45,9 +45,11 @@ bool replace(Range &r, bool *was_first) {
 
 // As it would have gone without us. A fault comes again when the touch is repeated; what was sent is sent again.
 void pass_on(int number, siginfo_t *info, void *context) {
-  if (before.sa_flags & SA_SIGINFO) return before.sa_sigaction(number, info, context);
-  if (before.sa_handler != SIG_DFL) return before.sa_handler(number);
-  sigaction(SIGBUS, &before, nullptr);
+  struct sigaction action = before;
+  if (before.sa_flags & static_cast<int>(SA_RESETHAND)) before.sa_handler = SIG_DFL;
+  if (action.sa_handler != SIG_DFL && (action.sa_flags & SA_SIGINFO)) return action.sa_sigaction(number, info, context);
+  if (action.sa_handler != SIG_DFL) return action.sa_handler(number);
+  sigaction(SIGBUS, &action, nullptr);
   if (info->si_code <= 0) syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), number);
 }
 
@@ -61,12 +63,11 @@ void on_fault(int number, siginfo_t *info, void *context) {
 
 void install() {
   if (__atomic_exchange_n(&is_installed, 1u, __ATOMIC_ACQ_REL) != 0) return;
-  if (sigaction(SIGBUS, nullptr, &before) != 0) return;
-  if (!(before.sa_flags & SA_SIGINFO) && before.sa_handler == SIG_IGN) return;
+  if (sigaction(SIGBUS, nullptr, &before) != 0 || before.sa_handler == SIG_IGN) return;
   struct sigaction ours = before;
   ours.sa_sigaction = on_fault;
   // On the thread's other stack, where it has one: a fiber's own may be small.
-  ours.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
+  ours.sa_flags = SA_SIGINFO | SA_ONSTACK | (before.sa_flags & static_cast<int>(SA_RESTART | SA_NODEFER));
   sigaction(SIGBUS, &ours, nullptr);
 }
 
@@ -91,7 +92,7 @@ bool guard_replace(void *address) {
   ErrnoGuard guard;
   Range *r = range_of(reinterpret_cast<uintptr_t>(address));
   bool was_first = false;
-  return r && replace(*r, &was_first);
+  return r && replace(*r, &was_first) && was_first;
 }
 
 void guard_on_loss(void (*lost)(void *address)) { on_loss = lost; }
