@@ -23,13 +23,14 @@ bool has_cgroup;
 int64_t private_bytes(int64_t resident_bytes) {
   constexpr int64_t kTimeShare = 100;
   static int32_t pid;
-  static int64_t as_read, resident_then, again_ns;
+  static int64_t as_read, resident_then, read_ns, reading_ns;
   int64_t now = monotonic_ns();
-  if (pid != getpid() || now >= again_ns) {
+  if (pid != getpid() || has_passed(read_ns, now, kTimeShare * reading_ns)) {
     pid = getpid();
     as_read = own_private_bytes();
     resident_then = resident_bytes;
-    again_ns = now + kTimeShare * (monotonic_ns() - now);
+    read_ns = now;
+    reading_ns = monotonic_ns() - now;
   }
   int64_t grown = as_read + resident_bytes - resident_then;
   return as_read < 0 ? -1 : grown > 0 ? grown : 0;
@@ -37,7 +38,7 @@ int64_t private_bytes(int64_t resident_bytes) {
 
 Reading read(bool is_forked) {
   int64_t now = monotonic_ns();
-  if (looked_ns == 0 || now - looked_ns >= kLookAgainNs) {
+  if (looked_ns == 0 || has_passed(looked_ns, now, kLookAgainNs)) {
     has_cgroup = find_memory_cgroup(&cgroup);
     looked_ns = now;
   } else if (has_cgroup) {

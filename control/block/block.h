@@ -77,7 +77,7 @@ bool block_populate(void *address, size_t bytes);
 
 // --- process slots ---
 
-// Field 22 of /proc/PID/stat, 0 when there is no such process. About 10 us.
+// Field 22 of /proc/PID/stat, as in a time namespace without an offset; 0 when there is no such process. About 10 us.
 uint64_t process_start_time(int32_t pid);
 
 // Whether the slot's process lives: by pid and start time; a process of another pid namespace than ours

@@ -240,7 +240,7 @@ bool grant(const Block &block, Shard *shard, const BlockLock &lock) {
 
 bool budget_reap_is_due(const Block &block) {
   constexpr int64_t kEveryNs = 50'000'000;
-  return block.process_high() > 1 && monotonic_ns() - load(block.header->last_reap_ns) >= kEveryNs;
+  return block.process_high() > 1 && has_passed(load(block.header->last_reap_ns), kernel_ns(), kEveryNs);
 }
 
 static void note_fresh(Process *self, const Shard *shard, int64_t bytes) {
@@ -251,7 +251,7 @@ static void note_fresh(Process *self, const Shard *shard, int64_t bytes) {
 // when nobody crosses a mark. True when some were.
 static bool reap_now_and_then(const Block &block) {
   if (!budget_reap_is_due(block)) return false;
-  store(block.header->last_reap_ns, monotonic_ns());
+  store(block.header->last_reap_ns, kernel_ns());
   return process_reap(block, nullptr) > 0;
 }
 

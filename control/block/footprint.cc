@@ -16,6 +16,7 @@ constexpr int64_t kLargeFresh = 1 << 20;      // CPython's arenas, which nothing
 constexpr int64_t kTouchNs = 10'000'000'000;  // a large block has been written to by then, or will not be soon
 constexpr int64_t kUsualPauseNs = 20'000'000;
 constexpr int64_t kPauseNearMarkNs = 2'000'000;
+constexpr int64_t kLongestTrimNs = 1'000'000'000;
 constexpr int64_t kTimeShare = 40;       // trimming may take one part in so many of the time
 constexpr int64_t kLeastGainShare = 64;  // and is worth it for so large a part of the limit
 
@@ -96,7 +97,7 @@ int64_t overhead_of_cgroup(const Header *h, int64_t charged, int64_t counted, in
 }
 
 bool is_spaced(const Header *h) {
-  return h->trims == 0 || monotonic_ns() - load(h->trimmed_ns) >= kTimeShare * load(h->trimming_ns);
+  return h->trims == 0 || has_passed(load(h->trimmed_ns), monotonic_ns(), kTimeShare * load(h->trimming_ns));
 }
 
 bool gain_is_worth_it(const Header *h) {
@@ -113,7 +114,7 @@ bool footprint_is_measured(const Header *h) { return meter.read && (needs_readin
 bool footprint_is_due(const Header *h) {
   if (!footprint_is_measured(h)) return false;
   bool is_near = load(h->limit_bytes) > 0 && block_level(h) != MEMBUDGET_NONE;
-  return monotonic_ns() - load(h->measured_ns) >= (is_near ? kPauseNearMarkNs : kUsualPauseNs);
+  return has_passed(load(h->measured_ns), monotonic_ns(), is_near ? kPauseNearMarkNs : kUsualPauseNs);
 }
 
 void footprint_measure_if_due(const Block &block, Process *self, int64_t counted, int64_t fresh_bytes) {
@@ -132,7 +133,7 @@ void footprint_note_fresh(Process *self, uint32_t shard, int64_t bytes) {
     return;
   }
   int64_t now = monotonic_ns();
-  bool are_others = !is_same && now - load(self->fresh_ns) < kTouchNs;
+  bool are_others = !is_same && !has_passed(load(self->fresh_ns), now, kTouchNs);
   store(self->fresh_bytes, bytes + (are_others ? load(self->fresh_bytes) : 0));
   self->fresh_shard = shard;
   store(self->fresh_ns, now);
@@ -184,7 +185,7 @@ void footprint_trim(const Block &block, Process *self, uint32_t level) {
   });
   if (meter.trim) meter.trim();
   int64_t end = monotonic_ns();
-  store(h->trimming_ns, end - start);
+  store(h->trimming_ns, smallest(at_least_zero(end - start), kLongestTrimNs));  // the clock may have been set
   store(h->trimmed_ns, end);
   __atomic_fetch_add(&h->trims, 1, __ATOMIC_RELAXED);
   if (level == MEMBUDGET_CRITICAL && block_level(h) != level) h->trimmed_crossings = h->crossings + 1;

@@ -39,7 +39,7 @@ void take_slow(uint32_t *word, uint32_t self) {
     pause_briefly();
   }
   uint32_t last_holder = 0;
-  int64_t held_since = 0, looked_at = monotonic_ns();
+  int64_t held_since = 0, looked_at = kernel_ns();
   for (;;) {
     uint32_t seen = __atomic_load_n(word, __ATOMIC_RELAXED);
     if (seen == 0) {
@@ -49,7 +49,7 @@ void take_slow(uint32_t *word, uint32_t self) {
     if (!(seen & kWaiters) && !try_take(word, seen, seen | kWaiters)) continue;
     seen |= kWaiters;
     futex_wait(word, seen, kSliceNs);
-    int64_t now = monotonic_ns();  // signals may end any number of waits early
+    int64_t now = kernel_ns();  // signals may end any number of waits early
     if (now - looked_at < kSliceNs) continue;
     looked_at = now;
     if (seen != last_holder) held_since = now;

@@ -23,6 +23,24 @@ struct Stat {
   bool is_dead() const { return (state == 'Z' && threads <= 1) || state == 'X'; }
 };
 
+// By how many ticks /proc shows this process times of boot that are later than others see them: its time namespace's.
+int64_t boot_offset_ticks() {
+  static int64_t ticks;
+  static bool is_known;
+  if (__atomic_load_n(&is_known, __ATOMIC_ACQUIRE)) return __atomic_load_n(&ticks, __ATOMIC_RELAXED);
+  char text[256];
+  int fd = open("/proc/self/timens_offsets", O_RDONLY | O_CLOEXEC);
+  ssize_t length = fd >= 0 ? read(fd, text, sizeof text - 1) : 0;
+  if (fd >= 0) close(fd);
+  text[length > 0 ? length : 0] = '\0';
+  constexpr char kClock[] = "boottime";
+  const char *line = strstr(text, kClock);
+  int64_t seconds = line ? strtoll(line + sizeof kClock - 1, nullptr, 10) : 0;
+  __atomic_store_n(&ticks, seconds * sysconf(_SC_CLK_TCK), __ATOMIC_RELAXED);
+  __atomic_store_n(&is_known, true, __ATOMIC_RELEASE);
+  return ticks;
+}
+
 // From /proc/PID/stat. False when there is no such process (or no /proc).
 bool read_stat(int32_t pid, Stat *out) {
   char path[32], text[1024];
@@ -42,7 +60,7 @@ bool read_stat(int32_t pid, Stat *out) {
     if (!field) return false;
     if (i == 19) out->threads = strtol(field + 1, nullptr, 10);
   }
-  out->start_time = strtoull(field + 1, nullptr, 10);
+  out->start_time = strtoull(field + 1, nullptr, 10) - static_cast<uint64_t>(boot_offset_ticks());
   return true;
 }
 

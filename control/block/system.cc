@@ -31,6 +31,12 @@ int64_t monotonic_ns() {
   return now.tv_sec * INT64_C(1'000'000'000) + now.tv_nsec;
 }
 
+int64_t kernel_ns() {
+  timespec now;
+  if (syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &now) != 0) return monotonic_ns();
+  return now.tv_sec * INT64_C(1'000'000'000) + now.tv_nsec;
+}
+
 uint64_t realtime_ns() {
   timespec now;
   clock_gettime(CLOCK_REALTIME, &now);

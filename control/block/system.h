@@ -38,4 +38,14 @@ void futex_wake_one(const uint32_t *word);
 int64_t monotonic_ns();
 uint64_t realtime_ns();
 
+// The kernel's monotonic clock, whatever stands in the place of libc's clock_gettime (faketime), which may be set back
+// or stand still: for what would be waited for for ever. A system call.
+int64_t kernel_ns();
+
+// Whether `ns` have passed between two readings of a monotonic clock. One that has been set back, or was read by a
+// process of another time namespace, is not waited for.
+inline bool has_passed(int64_t since_ns, int64_t now_ns, int64_t ns) {
+  return now_ns < since_ns || now_ns - since_ns >= ns;
+}
+
 }  // namespace membudget

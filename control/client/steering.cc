@@ -46,7 +46,7 @@ int await_answer(const Block &block, const Asked &asked, int64_t deadline) {
     uint32_t seen = __atomic_load_n(asked.done, __ATOMIC_ACQUIRE);
     if (has_answered(asked)) return 0;
     if (!slot_is_taken(asked.process)) return -ESRCH;
-    int64_t left = deadline - monotonic_ns();
+    int64_t left = deadline - kernel_ns();
     if (left <= 0) return -ETIMEDOUT;
     futex_wait(asked.done, seen, left < kTrimSliceNs ? left : kTrimSliceNs);
   }
@@ -135,7 +135,7 @@ int membudget_trim_within(membudget_t *budget, int64_t timeout_ms, int64_t *rele
   } else {
     Asked asked[MEMBUDGET_PROCESSES];
     int count = 0;
-    int64_t deadline = membudget::monotonic_ns() + timeout_ms * 1'000'000;
+    int64_t deadline = membudget::kernel_ns() + timeout_ms * 1'000'000;
     result = ask_all(budget, asked, &count, &released);
     for (int i = 0; i < count; ++i) {
       int answer = await_answer(handle_of(budget)->block, asked[i], deadline);
@@ -178,7 +178,7 @@ int membudget_profile_each(membudget_t *budget, int64_t timeout_ms,
     is_asked[count] = ask_for_profile(view.block, p, &asked[count]);
     ++count;
   });
-  int64_t deadline = membudget::monotonic_ns() + timeout_ms * 1'000'000;
+  int64_t deadline = membudget::kernel_ns() + timeout_ms * 1'000'000;
   for (int i = 0; i < count; ++i) {
     membudget::Process *p = asked[i].process;
     int error = await_profile(view.block, &asked[i], is_asked[i], deadline);

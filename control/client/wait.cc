@@ -51,7 +51,7 @@ struct Vigil {
 
 int64_t deadline_after(int64_t timeout_ms) {
   if (timeout_ms < 0) return kNever;
-  int64_t now = monotonic_ns();
+  int64_t now = kernel_ns();
   return timeout_ms > (kNever - now) / 1'000'000 ? kNever : now + timeout_ms * 1'000'000;
 }
 
@@ -142,7 +142,7 @@ int sleep_on_both(const uint32_t *level_word, uint32_t seen, const uint32_t *end
 
 // Sleeps until the level word changes, for a slice at most where the end cannot wake us.
 int sleep_on_level(const uint32_t *level_word, uint32_t seen, int64_t deadline, bool in_slices) {
-  int64_t left = deadline == kNever ? -1 : deadline - monotonic_ns();
+  int64_t left = deadline == kNever ? -1 : deadline - kernel_ns();
   if (deadline != kNever && left <= 0) return -ETIMEDOUT;
   bool sliced = in_slices && (left < 0 || left > kSliceNs);
   int error = futex_wait(level_word, seen, sliced ? kSliceNs : left);
@@ -182,7 +182,7 @@ int wait_until(membudget_t *budget, uint32_t level, int64_t deadline) {
       result = -ESRCH;
     else if (is_reached(h, word, level, crossings))
       break;
-    else if (deadline != kNever && monotonic_ns() >= deadline)
+    else if (deadline != kNever && kernel_ns() >= deadline)
       result = -ETIMEDOUT;
     else {
       if (first && !is_self) start_helper(&vigil);

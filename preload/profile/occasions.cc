@@ -90,7 +90,7 @@ bool note_crossing(const Block &block) {
   if (crossings == crossings_seen || startup_settings().profile_directory[0] == '\0') return false;
   crossings_seen = crossings;
   int64_t now = monotonic_ns();
-  if (crossings_written > 0 && now - last_crossing_ns < kBetweenCrossingsNs) return false;
+  if (crossings_written > 0 && !has_passed(last_crossing_ns, now, kBetweenCrossingsNs)) return false;
   if (!dump_begin(MEMBUDGET_PROFILE_CROSSING)) return false;
   last_crossing_ns = now;
   char what[32];

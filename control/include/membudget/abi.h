@@ -30,9 +30,9 @@
  *     what it reads). `membudget show` gives them as copied_bytes, by the kernel's figures: the child's
  *     private dirty pages beyond max(0, live - inherited) + max(0, mapped - inherited).
  *   - a process is alive if its `state` is MEMBUDGET_PROCESS_LIVE and a process `pid` with that
- *     `start_time` exists (field 22 of /proc/PID/stat): pids are used again, the pair is not. Its slot
- *     is freed, and the level brought in line, by the next member that looks up, or by whoever reads
- *     the block through the client library.
+ *     `start_time` exists (field 22 of /proc/PID/stat, less the reader's own boottime offset in
+ *     /proc/self/timens_offsets). A dead one's slot is freed, and the level brought in line, by the
+ *     next member that looks up, or by whoever reads the block through the client library.
  *   - children that find no free slot among `process_count` run uncounted, as do theirs until they exec;
  *     `uncounted_processes` says how many there were.
  *   - peaks: the larger of the recorded peak and the sum of now; a recorded peak may be too low by at

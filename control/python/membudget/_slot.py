@@ -4,6 +4,7 @@ Figures come from a Process structure that is either the slot itself (this proce
 Counts taken from a block are clamped before use, so that a scribbled one gives wrong figures at worst.
 """
 
+import functools
 import os
 
 from . import _abi
@@ -66,6 +67,17 @@ def pid_namespace():
         return 0
 
 
+@functools.lru_cache(maxsize=None)
+def _boot_offset_ticks():
+    """By how much later than without a time namespace /proc shows this process times of boot."""
+    try:
+        with open("/proc/self/timens_offsets", "rb") as file:
+            offsets = dict(line.split()[:2] for line in file)
+    except (OSError, ValueError):
+        return 0
+    return int(offsets.get(b"boottime", 0)) * os.sysconf("SC_CLK_TCK")
+
+
 def is_local(process):
     """Whether the slot's pid means something in this process's pid namespace."""
     here = pid_namespace()
@@ -89,4 +101,5 @@ def is_taken(process):
             fields = file.read().rpartition(b")")[2].split()
     except OSError:
         return False
-    return fields[0] not in (b"Z", b"X") and process.start_time in (0, int(fields[19]))
+    start_time = int(fields[19]) - _boot_offset_ticks()
+    return fields[0] not in (b"Z", b"X") and process.start_time in (0, start_time)
