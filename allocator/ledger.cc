@@ -20,8 +20,6 @@ Shard early;       // before start(); what is added to it later (a thread caught
 int64_t early_mapped;
 bool is_started;
 bool is_sampling;
-int64_t fork_live_bytes, fork_mapped_bytes, fork_overhead_bytes;  // what a child inherits
-Shard *forking_shard;
 int32_t own_pid;  // as it stands in the slot
 uint64_t own_start_time;
 
@@ -326,6 +324,8 @@ void mapped(int64_t bytes) {
   attend_shared(bytes > 0 ? bytes : 0);
 }
 
+bool has_started() { return started(); }
+
 void count_by(const SelfCounts &counts) { self_counts = counts; }
 
 void start(const Binding &binding_to) {
@@ -350,55 +350,10 @@ void thread_ends() {
   budget_abandon(bound.block, bound.process, s);
 }
 
-// Reading takes a while, in which other threads free what they allocated meanwhile: that makes a sum too large.
-// Two that agree, or the smallest of a few.
-static int64_t live_bytes_now(const Process *p) {
-  int64_t smallest = process_live_bytes(p);
-  for (int i = 0; i < 4; ++i) {
-    int64_t again = process_live_bytes(p);
-    if (again == smallest) break;
-    if (again < smallest) smallest = again;
-  }
-  return smallest;
-}
-
-void before_fork() {
-  if (!started()) return;
-  forking_shard = thread.shard;
-  thread.is_forking = true;
-  if (forking_shard != &nobody) {
-    thread.shard = &nobody;
-    thread.allocated_base -= forking_shard->allocated_bytes;
-    thread.freed_base -= forking_shard->freed_bytes;
-  }
-  fork_live_bytes = live_bytes_now(bound.process);
-  fork_mapped_bytes = process_mapped_bytes(bound.process);
-  fork_overhead_bytes = bound.process->overhead_bytes + bound.process->inherited_overhead_bytes;
-}
-
-void after_fork_in_parent() {
-  if (!started()) return;
-  thread.is_forking = false;
-  if (forking_shard == &nobody) return;
-  thread.allocated_base += forking_shard->allocated_bytes;
-  thread.freed_base += forking_shard->freed_bytes;
-  thread.shard = forking_shard;
-}
-
-void after_fork_in_child(const Block &block, Process *process, bool inherits) {
-  if (!started()) return;
-  thread.is_forking = false;
+void rebind(const Block &block, Process *process) {
   bound.block = block;
   bound.process = process ? process : &unlisted;
   note_identity();
-  if (!process) return;
-  process->inherited_live_bytes = inherits ? fork_live_bytes : 0;
-  process->inherited_mapped_bytes = inherits ? fork_mapped_bytes : 0;
-  process->inherited_overhead_bytes = inherits ? fork_overhead_bytes : 0;
-  process->shards[0].allocated_bytes = fork_live_bytes;
-  process->mapped_bytes = fork_mapped_bytes;
-  __atomic_store_n(&process->shard_high, 1u, __ATOMIC_RELEASE);
-  process_publish(process);
 }
 
 void begin_sampling() {

@@ -212,6 +212,10 @@ void start(const Binding &);
 // Takes the calling thread's shard away, for good: it is being torn down, what follows goes to shard 0.
 void thread_ends();
 
+// Whether start() has been called; and binds to another block and slot what counts from here on (NULL: to nobody's).
+bool has_started();
+void rebind(const Block &, Process *);
+
 // Around fork, in the forking thread. `process` is the child's slot, STARTING; NULL: nothing is counted
 // from here on, and the caller sees to it that nothing comes here any more. `inherits`: the blocks from
 // before the fork are counted by another member of the same group.

@@ -14,6 +14,7 @@ import time
 
 import machine as machines
 import picture
+import programs
 import tables
 import variants
 import works
@@ -56,6 +57,7 @@ def settle(options):
     options.runs = options.runs or (3 if options.quick else 11)
     options.seconds = 0.1 if options.quick else 0.4
     options.scale = 0.2 if options.quick else 1.0
+    options.take = programs.timed
 
 
 def measure(options):

@@ -37,8 +37,8 @@ def small(work):
 
 
 def on_against_off(label, allocator, command, options, **settings):
-    return rows_of(f"{label}, profiling", allocator, ("off", timed(command, variants.ours(allocator, **settings))),
-                   ("on", timed(command, profiled(allocator, **settings))), TARGET_PROGRAM, options)
+    return rows_of(f"{label}, profiling", allocator, ("off", options.take(command, variants.ours(allocator, **settings))),
+                   ("on", options.take(command, profiled(allocator, **settings))), TARGET_PROGRAM, options)
 
 
 def python(allocator, options):

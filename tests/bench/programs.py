@@ -1,12 +1,16 @@
-"""Whole programs: a Python job, g++, sqlite3, by CPU time and by the clock. (redis: see redis_server.py.)"""
+"""Whole programs: a Python job, g++, sqlite3, by CPU time and by the clock, or by instructions, which no other load on
+the machine disturbs. (redis: see redis_server.py.)"""
 
+import argparse
 import os
+import re
 
 import inputs
 import variants
 from figures import RATIO, Row, interleaved
-from process import CPU_S, WALL_S, run
+from process import CPU_S, WALL_S, Failure, run
 
+INSTRUCTIONS = "instructions"
 TARGET = 1.02
 TARGET_PYTHON_DEFAULTS = {"ptmalloc": 1.05, "mimalloc": 1.05, "tcmalloc": 1.05}
 PYTHON = "/usr/bin/python3"
@@ -21,18 +25,38 @@ def timed(command, settings, input_file=None):
     return once
 
 
+def counted(command, settings, input_file=None):
+    """The same, by the instructions that it and its children execute, in user space."""
+    counter = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null",
+               "--trace-children=yes"]
+
+    def once():
+        counts = re.findall(r"I\s+refs:\s+([\d,]+)", run([*counter, *command], settings, input_file=input_file).errors)
+        if not counts:
+            raise Failure("valgrind counted nothing")
+        return {INSTRUCTIONS: sum(int(count.replace(",", "")) for count in counts)}
+    return once
+
+
+def by_instructions(work):
+    """A work of this file, by instructions: one run, of a small part of it, says it all."""
+    return lambda allocator, options: work(
+        allocator, argparse.Namespace(**{**vars(options), "take": counted, "program_runs": 1, "scale": 0.2}))
+
+
 def rows_of(label, allocator, base, ours, target, options):
-    """[Row] for CPU time and wall time, of a program under `base` and under `ours`: (name, function)."""
+    """[Row] for each figure of a program, under `base` and under `ours`: (name, function)."""
     results = interleaved(dict((base, ours)), options.program_runs)
-    return [Row(label, allocator, metric, "s", RATIO, results[ours[0]][metric], results[base[0]][metric], target)
-            for metric in (CPU_S, WALL_S)]
+    of_base = results[base[0]]
+    return [Row(label, allocator, metric, "" if metric == INSTRUCTIONS else "s", RATIO, of_ours, of_base[metric], target)
+            for metric, of_ours in results[ours[0]].items()]
 
 
 def against_raw(label, allocator, command, options, input_file=None, **settings):
     """A command under the allocator by itself and under membudget, with `settings` for both."""
     return rows_of(label, allocator,
-                   ("raw", timed(command, {**variants.raw(allocator), **settings}, input_file)),
-                   ("membudget", timed(command, variants.ours(allocator, **settings), input_file)), TARGET, options)
+                   ("raw", options.take(command, {**variants.raw(allocator), **settings}, input_file)),
+                   ("membudget", options.take(command, variants.ours(allocator, **settings), input_file)), TARGET, options)
 
 
 def python_command(options):
@@ -44,8 +68,9 @@ def python_arenas(allocator, options):
     hashes = {"PYTHONHASHSEED": "0"}
     command = python_command(options)
     return rows_of("python, small objects in arenas", allocator,
-                   ("raw", timed(command, {**variants.raw(allocator), **hashes})),
-                   ("membudget", timed(command, variants.ours(allocator, MEMBUDGET_PYTHONMALLOC="keep", **hashes))),
+                   ("raw", options.take(command, {**variants.raw(allocator), **hashes})),
+                   ("membudget",
+                    options.take(command, variants.ours(allocator, MEMBUDGET_PYTHONMALLOC="keep", **hashes))),
                    TARGET, options)
 
 
@@ -59,8 +84,8 @@ def python_defaults(allocator, options):
     """The library's defaults against the interpreter as Debian has it."""
     command, hashes = python_command(options), {"PYTHONHASHSEED": "0"}
     return rows_of("python, defaults against plain python3", allocator,
-                   ("plain python3", timed(command, {**variants.plain(), **hashes})),
-                   ("membudget", timed(command, variants.ours(allocator, **hashes))),
+                   ("plain python3", options.take(command, {**variants.plain(), **hashes})),
+                   ("membudget", options.take(command, variants.ours(allocator, **hashes))),
                    TARGET_PYTHON_DEFAULTS.get(allocator), options)
 
 

@@ -19,6 +19,7 @@ GROUPS = {
     "near": "Near the limit: at 99 % of the budget against 50 %",
     "programs": "Whole programs",
     "python": "Python with the library's defaults",
+    "instructions": "Whole programs, and Python with the library's defaults, by the instructions executed",
     "idle": "Start-up, memory, reading the level",
     "profile": "Sampled profiles: on against off, beside other heap profilers, the longest wait for a dump",
     "peers": "Other accounting tools, against the allocator by itself",
@@ -53,6 +54,15 @@ WORKS = [
     _work("g++", "programs", "g++ -O1 of a large file", programs.compiler),
     _work("sqlite", "programs", "bulk insert", programs.sqlite),
     _work("python-defaults", "python", "JSON and dicts, against plain python3", programs.python_defaults),
+    *(_work(f"{name}-instructions", "instructions", about, programs.by_instructions(function))
+      for name, about, function in (
+          ("python", "JSON and dicts, small objects in arenas", programs.python_arenas),
+          ("python-malloc", "the same, small objects from malloc", programs.python_malloc),
+          ("g++", "g++ -O1 of a file", programs.compiler), ("sqlite", "bulk insert", programs.sqlite),
+          ("python-defaults", "JSON and dicts, against plain python3", programs.python_defaults))),
+    *(_work(f"profile-{name}-instructions", "instructions", f"{about}, sampled", programs.by_instructions(function))
+      for name, about, function in (("python", "JSON and dicts", profiling.python),
+                                    ("g++", "g++ -O1 of a file", profiling.compiler))),
     _work("start", "idle", "how much later true ends", small.start),
     _work("memory", "idle", "private memory of sleep", small.memory),
     _work("level", "idle", "reading the level", small.level, ALLOCATORS[:1]),
@@ -87,5 +97,5 @@ def describe():
     lines = []
     for group, title in GROUPS.items():
         lines.append(f"{group}: {title}")
-        lines += [f"  {work.name:<16} {work.about}" for work in WORKS if work.group == group]
+        lines += [f"  {work.name:<28} {work.about}" for work in WORKS if work.group == group]
     return "\n".join(lines)

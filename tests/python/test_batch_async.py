@@ -10,7 +10,8 @@ from unittest import mock
 
 from support import PYTHONPATH
 import membudget
-from test_batch import MIB, FakeBudget, Refusing
+from batches import MIB, FakeBudget
+from test_batch_memory_error import Refusing
 
 
 class AsyncBatchTest(unittest.IsolatedAsyncioTestCase):

@@ -9,7 +9,7 @@ import unittest
 
 from support import PYTHONPATH
 import membudget
-from test_batch import MIB, FakeBudget
+from batches import MIB, FakeBudget
 
 WAIT_S = 20  # for what has to happen
 
