@@ -69,7 +69,8 @@ class ThreadsTest(unittest.TestCase):
         with self.batch() as batch:
             run_all(*(lambda t=t: self.fill(batch, t, 3000) for t in range(6)))
         self.check(6, 3000)
-        self.assertLessEqual(max(map(len, self.written)), 106)
+        # Of each thread one insertion may be under way when the budget is crossed, and one more before it sees the flush.
+        self.assertLessEqual(max(map(len, self.written)), 100 + 2 * 6)
 
     def test_max_items_is_kept(self):
         self.budget.limit_bytes = 10**12
