@@ -50,11 +50,13 @@ void reserve_flush_begins(const Block &block, Process *self) {
   bool is_first = flushes_under_way(block) == 0;
   ++self->flushes_under_way;
   if (footprint_is_measured(h)) footprint_measure(block, self, totals.counted(), 0);
-  if (!is_first) return;
-  // What went past the mark, in one allocation, is a part of what is to be kept free.
+  if (!is_first && load(h->flush_start_bytes) != kFar) return;
   int64_t now = footprint(h, totals.counted());
-  bool is_at_mark = mark(h) > 0 && (totals.processes > 1 || now > mark(h));
-  store(h->flush_start_bytes, is_at_mark ? mark(h) : now);
+  bool has_company = totals.processes > 1;
+  bool tells = !has_company || now >= mark(h) / 16 * 15;
+  // What went past the mark, in one allocation, is a part of what is to be kept free.
+  bool is_from_mark = mark(h) > 0 && (has_company || now > mark(h));
+  store(h->flush_start_bytes, !tells ? kFar : is_from_mark ? mark(h) : now);
   store(h->flush_peak_bytes, now);
 }
 
@@ -70,8 +72,8 @@ void reserve_flush_ends(const Block &block, Process *self) {
   if (totals.processes > 1) start = largest(start, mark(h));
   store(h->flush_worst_bytes, largest(load(h->flush_worst_bytes), peak - start));
   --self->flushes_under_way;
-  // One of a few items says little about that of a full batch.
-  if (peak >= mark(h) / 4 * 3) __atomic_fetch_add(&h->flushes, 1, __ATOMIC_RELAXED);
+  // One of a few items says little about that of a full batch, and in a group one that began below the mark nothing.
+  if (start < kFar && peak >= mark(h) / 4 * 3) __atomic_fetch_add(&h->flushes, 1, __ATOMIC_RELAXED);
   if (h->reserve_is_learned) store(h->reserve_bytes, learned(h));
 }
 

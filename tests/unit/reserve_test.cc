@@ -128,8 +128,10 @@ TEST(Reserve, OfAGroupIsNotLearnedFromWhatOthersFillBelowTheMark) {
     other.grow(60 * kMiB);
     budget_flush_ends(*budget.block, budget.process);
     EXPECT_EQ(budget.header()->flush_worst_bytes, 0);
+    EXPECT_EQ(budget.header()->flushes, 0u) << "it began far below the mark: nothing was learned";
+    other.grow(12 * kMiB);
     budget_flush_begins(*budget.block, budget.process);
-    other.grow(28 * kMiB);
+    other.grow(16 * kMiB);
     budget_flush_ends(*budget.block, budget.process);
     EXPECT_GT(budget.header()->flush_worst_bytes, kMiB) << "what went past the mark counts, whoever it was";
   });
