@@ -16,11 +16,11 @@ namespace membudget {
 //   good_size(bytes)            what usable_size will say of a block gotten for so many bytes, or a little more
 //   finds_size                  has size_found(block): the usable size of a block of its own, or 0 when it takes
 //                               more to know it (takes NULL, and blocks that it does not own)
-//   foretells_size              finds sizes by the page that a block is in: units_of(bytes) is what allocate(bytes)
-//                               and zeroed(bytes) will give, in units of unit_bytes, if has_units(block, units)
-//                               says so of the block, which may be NULL; any other block's size goes through
+//   foretells_size              finds sizes by the page that a block is in: foretold(bytes) is the usable size that
+//                               allocate(bytes) and zeroed(bytes) will give, if has_size(block, foretold) says so of
+//                               the block, which may be NULL; any other block's size goes through
 //                               note_size(block, usable) before size_found is asked for it. A block that resize
-//                               leaves in place keeps its size. small_units and allocate_small: the same, faster,
+//                               leaves in place keeps its size. small_foretold and allocate_small: the same, faster,
 //                               for requests up to small_bytes
 //   owns(block)                 false for a block that start-up handed out before this allocator was there
 //   trim()                      hands free memory back to the kernel

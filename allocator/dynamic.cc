@@ -11,8 +11,8 @@ namespace membudget {
 
 DynamicCalls dynamic_calls;
 bool dynamic_sizes_known;
-uint16_t dynamic_small_units[kSmallBytes + 1];
-uint16_t dynamic_medium_units[kMediumBytes / kMediumStep + 1];
+int16_t dynamic_small_sizes[kSmallBytes + 1];
+int16_t dynamic_medium_sizes[kMediumBytes / kMediumStep + 1];
 
 namespace {
 
@@ -82,20 +82,20 @@ bool says_true_sizes(const DynamicCalls &calls) {
   return true;
 }
 
-uint16_t units(size_t usable) {
-  bool fits = usable % 8 == 0 && usable / 8 < MimallocSizes::kNever;
-  return fits ? static_cast<uint16_t>(usable / 8) : MimallocSizes::kNever;
+int16_t entry_for(size_t usable) {
+  return usable <= MimallocSizes::kMostBytes ? static_cast<int16_t>(usable) : MimallocSizes::kNever;
 }
 
 void learn_sizes(const DynamicCalls &calls) {
   bool is_known = says_true_sizes(calls);
-  dynamic_small_units[0] = MimallocSizes::kNever;
+  dynamic_small_sizes[0] = MimallocSizes::kNever;
   for (size_t bytes = 1; bytes <= kSmallBytes; ++bytes)
-    dynamic_small_units[bytes] = is_known ? units(calls.good_size(bytes)) : MimallocSizes::kNever;
+    dynamic_small_sizes[bytes] = is_known ? entry_for(calls.good_size(bytes)) : MimallocSizes::kNever;
   for (size_t bytes = 0; bytes <= kMediumBytes; bytes += kMediumStep) {
     bool is_one_class =
         is_known && bytes > kSmallBytes && calls.good_size(bytes) == calls.good_size(bytes - kMediumStep + 1);
-    dynamic_medium_units[bytes / kMediumStep] = is_one_class ? units(calls.good_size(bytes)) : MimallocSizes::kNever;
+    dynamic_medium_sizes[bytes / kMediumStep] =
+        is_one_class ? entry_for(calls.good_size(bytes)) : MimallocSizes::kNever;
   }
 }
 

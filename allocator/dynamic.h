@@ -31,11 +31,11 @@ extern DynamicCalls dynamic_calls;
 // Whether mimalloc or tcmalloc may be used through its size map; else it is as any other library (Foreign).
 extern bool dynamic_sizes_known;
 
-// Units of usable size by request, SizeMap's kNever where not known: for each request up to kSmallBytes, and in
+// Usable sizes by request, SizeMap's kNever where not known: for each request up to kSmallBytes, and in
 // steps of kMediumStep up to kMediumBytes (above 1,024 bytes size classes are multiples of 128).
 constexpr size_t kSmallBytes = 1024, kMediumBytes = 32 << 10, kMediumStep = 128;
-extern uint16_t dynamic_small_units[kSmallBytes + 1];
-extern uint16_t dynamic_medium_units[kMediumBytes / kMediumStep + 1];
+extern int16_t dynamic_small_sizes[kSmallBytes + 1];
+extern int16_t dynamic_medium_sizes[kMediumBytes / kMediumStep + 1];
 
 // Binds one of them. False, with a line that says why and what to install, when it cannot be had.
 bool dynamic_bind_mimalloc(char *why, size_t why_size);
@@ -64,7 +64,6 @@ struct Dynamic {
   static constexpr bool finds_size = true, foretells_size = true;
 
   static constexpr size_t small_bytes = kSmallBytes;
-  static constexpr size_t unit_bytes = 1 << Sizes::kUnitBits;
 
   static void *allocate_small(size_t bytes) { return dynamic_calls.malloc(bytes); }
   static void *allocate(size_t bytes) {
@@ -85,13 +84,13 @@ struct Dynamic {
   static size_t usable_size(const void *block) { return dynamic_calls.usable_size(const_cast<void *>(block)); }
   static size_t good_size(size_t bytes) { return dynamic_calls.good_size ? dynamic_calls.good_size(bytes) : bytes; }
   static size_t size_found(const void *block) { return Sizes::find(block); }
-  static unsigned small_units(size_t requested) { return dynamic_small_units[requested]; }
-  static unsigned units_of(size_t requested) {
-    if (requested <= kSmallBytes) return dynamic_small_units[requested];
-    if (requested <= kMediumBytes) return dynamic_medium_units[(requested + kMediumStep - 1) / kMediumStep];
+  static ptrdiff_t small_foretold(size_t requested) { return dynamic_small_sizes[requested]; }
+  static ptrdiff_t foretold(size_t requested) {
+    if (requested <= kSmallBytes) return dynamic_small_sizes[requested];
+    if (requested <= kMediumBytes) return dynamic_medium_sizes[(requested + kMediumStep - 1) / kMediumStep];
     return Sizes::kNever;
   }
-  static bool has_units(const void *block, unsigned units) { return Sizes::has(block, units); }
+  static bool has_size(const void *block, ptrdiff_t bytes) { return Sizes::has(block, bytes); }
   static void note_size(const void *block, size_t usable_bytes) { Sizes::note(block, usable_bytes); }
   static void trim() {
     if (dynamic_calls.trim) dynamic_calls.trim();

@@ -4,9 +4,9 @@
 // One entry for each page that an address can be in, in address space without memory: the kernel gives pages
 // of it as they are touched, one for every 2,048 pages of heap. An entry is right for every live block that
 // starts in its page, because each of them was noted when it was handed out, and a page changes its class only
-// when none is left. 0: nothing known; kMixed: blocks with sizes of their own (over-aligned ones) were seen
-// there. Both send the caller to the allocator. Entries are relaxed atomics: whoever frees a block got it from
-// who noted it.
+// when none is left. 0: nothing known, or blocks too large for an entry; kMixed: blocks with sizes of their own (over-aligned
+// ones) were seen there. Both send the caller to the allocator. Entries are relaxed atomics: whoever frees a block got
+// it from who noted it.
 #pragma once
 
 #include <stddef.h>
@@ -24,22 +24,23 @@ class SizeMap {
 #else
   static constexpr unsigned kAddressBits = 48;
 #endif
-  static constexpr unsigned kUnitBits = 3;            // sizes are in units of 8 bytes
-  static constexpr unsigned kNever = UINT16_MAX - 1;  // a number of units that no entry has
-  static constexpr unsigned kMixed = UINT16_MAX;
+  using Entry = int16_t;  // bytes: one test of its sign tells whether it is a size
+  static constexpr size_t kMostBytes = INT16_MAX;
+  static constexpr Entry kNever = -2;  // a size that no page has
+  static constexpr Entry kMixed = -1;
 
   // Takes the address space; false when there is none (ulimit -v, strict overcommit). Once, before any use.
   static bool reserve();
 
   // The usable size of a block in bytes, 0 when it is not known here. Any address will do.
   static size_t find(const void *block) {
-    unsigned units = __atomic_load_n(entry_of(block), __ATOMIC_RELAXED);
-    return __builtin_expect(units - 1 >= kNever - 1, 0) ? 0 : static_cast<size_t>(units) << kUnitBits;
+    ptrdiff_t bytes = __atomic_load_n(entry_of(block), __ATOMIC_RELAXED);
+    return __builtin_expect(bytes <= 0, 0) ? 0 : static_cast<size_t>(bytes);
   }
 
   // Whether that is the size known for the page of the block, which may be NULL: its page has none.
-  static bool has(const void *block, unsigned units) {
-    return __atomic_load_n(entry_of(block), __ATOMIC_RELAXED) == units;
+  static bool has(const void *block, ptrdiff_t bytes) {
+    return __atomic_load_n(entry_of(block), __ATOMIC_RELAXED) == bytes;
   }
 
   // Notes a block just handed out.
@@ -50,8 +51,8 @@ class SizeMap {
   static void note_aligned(const void *block);
 
  private:
-  static uint16_t *entry_of(const void *block) { return entries + (reinterpret_cast<uintptr_t>(block) >> kPageBits); }
-  static uint16_t *entries;
+  static Entry *entry_of(const void *block) { return entries + (reinterpret_cast<uintptr_t>(block) >> kPageBits); }
+  static Entry *entries;
 };
 
 extern template class SizeMap<16>;

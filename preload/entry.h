@@ -33,8 +33,8 @@ struct Entry {
   static void *malloc(size_t bytes) {
     if constexpr (Count::counts && A::foretells_size) {
       if (__builtin_expect(bytes > A::small_bytes, 0)) return malloc_large(bytes);
-      unsigned units = A::small_units(bytes);
-      return handed_out_as(units, A::allocate_small(bytes));
+      ptrdiff_t foretold = A::small_foretold(bytes);
+      return handed_out_as(foretold, A::allocate_small(bytes));
     } else {
       if (!fits(bytes)) return out_of_memory();
       return handed_out(A::allocate(bytes));
@@ -58,8 +58,8 @@ struct Entry {
     if (__builtin_mul_overflow(count, bytes, &total)) return out_of_memory();
     if (!fits(total)) return out_of_memory();
     if constexpr (Count::counts && A::foretells_size) {
-      unsigned units = A::units_of(total);
-      return handed_out_as(units, A::zeroed(total));
+      ptrdiff_t foretold = A::foretold(total);
+      return handed_out_as(foretold, A::zeroed(total));
     } else {
       return handed_out(A::zeroed(total));
     }
@@ -164,9 +164,9 @@ struct Entry {
   }
 
   // Counts a block that has the foretold size, unless its page says otherwise.
-  __attribute__((always_inline)) static void *handed_out_as(unsigned units, void *block) {
-    if (__builtin_expect(!A::has_units(block, units), 0)) return handed_out_slow(block);
-    size_t usable = units * A::unit_bytes;
+  __attribute__((always_inline)) static void *handed_out_as(ptrdiff_t foretold, void *block) {
+    if (__builtin_expect(!A::has_size(block, foretold), 0)) return handed_out_slow(block);
+    auto usable = static_cast<size_t>(foretold);
     if (ledger::allocated(usable)) return settle_and_return(block, usable);
     return block;
   }
@@ -194,8 +194,8 @@ struct Entry {
   }
   __attribute__((noinline)) static void *malloc_large(size_t bytes) {
     if (!fits(bytes)) return out_of_memory();
-    unsigned units = A::units_of(bytes);
-    return handed_out_as(units, A::allocate(bytes));
+    ptrdiff_t foretold = A::foretold(bytes);
+    return handed_out_as(foretold, A::allocate(bytes));
   }
 
   // The usable size of a block of which nothing is known yet.

@@ -34,6 +34,7 @@ bool is_replaced;  // the program's malloc is neither glibc's nor ours
 bool is_counting;
 bool is_limited;
 bool is_loading;
+bool may_have_early_blocks;  // the early arena served first
 pthread_key_t thread_exit_key;
 bool has_thread_exit_key;
 
@@ -87,7 +88,9 @@ void complain(const char *lines) {
 template <typename Count>
 EntryTable table_for() {
   switch (kind) {
-    case AllocatorKind::ptmalloc: return table_of<PtmallocAfterEarly, Count>();
+    case AllocatorKind::ptmalloc:
+      if (!may_have_early_blocks) return table_of<Ptmalloc, Count>();
+      return table_of<PtmallocAfterEarly, Count>();
     case AllocatorKind::jemalloc: return table_of<Jemalloc, Count>();
     case AllocatorKind::mimalloc: return table_of<Mimalloc, Count>();
     case AllocatorKind::tcmalloc: return table_of<Tcmalloc, Count>();
@@ -102,7 +105,7 @@ EntryTable sampled_table_for() {
   using profile::sampled_table_of;
   switch (kind) {
     case AllocatorKind::ptmalloc:
-      if (!is_dynamic(allocator_wanted())) return sampled_table_of<Ptmalloc, Count>();
+      if (!may_have_early_blocks) return sampled_table_of<Ptmalloc, Count>();
       return sampled_table_of<PtmallocAfterEarly, Count>();
     case AllocatorKind::jemalloc: return sampled_table_of<Jemalloc, Count>();
     case AllocatorKind::mimalloc: return sampled_table_of<Mimalloc, Count>();
@@ -219,7 +222,7 @@ __attribute__((constructor)) void startup() {
   if (strcmp(settings.allocator, "jemalloc") == 0 && kind != AllocatorKind::jemalloc)
     settings_add_error(&settings, "MEMBUDGET_ALLOCATOR=jemalloc cannot be used: it keeps no counters here\n");
   Ptmalloc::configure(settings.mmap_threshold, settings.trim_threshold, settings.arenas);
-  if (is_dynamic(allocator_wanted())) {
+  if (may_have_early_blocks) {
     if (is_dynamic(settings.allocator))
       load_dynamic();
     else
@@ -243,6 +246,7 @@ void startup_choose() {
     use_ptmalloc();
     use_jemalloc();
   } else if (is_dynamic(allocator_wanted())) {
+    may_have_early_blocks = true;
     entry_table = table_of<EarlyArena, Counted>();
   } else {
     use_ptmalloc();
