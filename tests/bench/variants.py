@@ -45,9 +45,14 @@ def ours(allocator, limit=FAR, **settings):
     return checked(environment, LIBRARY.name)
 
 
-def forwarded(allocator):
-    """The same in a child that is not counted: what it takes to stand between a program and its allocator at all."""
-    return ours(allocator, MEMBUDGET_CHILDREN="ignore")
+def least(allocator):
+    """The least that counting in front of the allocator takes (least.S); None where that was not written."""
+    library = BUILD / "tests" / "bench" / f"libbench_least_{allocator}.so"
+    if not library.exists():
+        return None
+    of_itself = raw(allocator)
+    behind = of_itself["LD_PRELOAD"] if allocator in ("mimalloc", "tcmalloc") else ""
+    return checked({**of_itself, "LD_PRELOAD": f"{library} {behind}".strip()}, library.name)
 
 
 def preloaded(library, **settings):
