@@ -143,6 +143,7 @@ int main(void) {
   int64_t (*reference)(void);
   *(void **)&reference = dlsym(RTLD_DEFAULT, "reference_live_bytes");
   REQUIRE(reference != NULL);
+  REQUIRE(library_process() != NULL);
   printf("%d\n", (int)getpid());
   fflush(stdout);
   while (fgets(line, sizeof line, stdin)) {
