@@ -109,7 +109,8 @@ static void bout(uint64_t seed) {
   pthread_attr_destroy(&small);
 }
 
-/* Private memory of the mappings of libmembudget.so, and of what follows its data (its zeroed part). */
+/* What was written to in the mappings of libmembudget.so, and in what follows its data (its zeroed part). Clean pages are
+ * the file's: they are private, too, as long as no other process has the library. */
 static void look_at_mappings(long *private_kib, int *mappings) {
   FILE *file = fopen("/proc/self/smaps", "r");
   char line[4500];
@@ -122,8 +123,7 @@ static void look_at_mappings(long *private_kib, int *mappings) {
       ++*mappings;
       is_library = strstr(line, "/libmembudget.so") || (start == library_end && !strchr(line, '/'));
       if (is_library) library_end = end;
-    } else if (is_library && (sscanf(line, "Private_Dirty: %ld", &kib) == 1 ||
-                              sscanf(line, "Private_Clean: %ld", &kib) == 1 || sscanf(line, "Swap: %ld", &kib) == 1)) {
+    } else if (is_library && (sscanf(line, "Private_Dirty: %ld", &kib) == 1 || sscanf(line, "Swap: %ld", &kib) == 1)) {
       *private_kib += kib;
     }
   }
