@@ -11,6 +11,7 @@
 #include "allocator/ledger.h"
 #include "control/block/amount.h"
 #include "control/block/machine.h"
+#include "control/block/sweep.h"
 #include "control/block/system.h"
 #include "preload/interface.h"
 #include "preload/mapping.h"
@@ -22,6 +23,7 @@ namespace membudget {
 namespace {
 
 constexpr int kMostNameBytes = MEMBUDGET_NAME_MAX;
+constexpr char kKeptName[] = "MEMBUDGET_KEEP_BLOCK";  // set by `membudget run --summary`, which reads it and removes it
 
 // The arguments of this process, blanks between, cut off at `size`.
 void read_command(char *text, size_t size) {
@@ -75,9 +77,10 @@ Membership join_private(const Settings &settings) {
   return own;
 }
 
-Membership join(Settings *settings) {
+Membership join(Settings *settings, bool *is_new = nullptr) {
   BlockMember member;
   int error = block_join(settings->directory, settings->name, &member);
+  if (error == 0 && is_new) *is_new = !member.was_member;
   if (error == 0) return {member.block, member.process, member.created};
   settings_add_error(settings,
                      "MEMBUDGET_DIR=%.200s: no block for %.64s there (%s): only this process sees its budget\n",
@@ -96,6 +99,14 @@ void set_limits(const Block &block, const Settings &settings) {
   h->measure = measure_of(settings);
   h->children = static_cast<uint32_t>(settings.children);
   budget_set_limits(block, settings.limits, memory_limit_bytes());
+}
+
+// Where a process begins that was in no block, or in another one before an exec. A group's first process clears up
+// what others left: that is rare enough.
+void sweep(const Settings &settings, const Membership &own) {
+  const Process *p = own.process;
+  Identity self = p ? Identity{p->pid, p->start_time, p->pid_namespace} : own_identity();
+  blocks_sweep(settings.directory, p ? settings.name : "", self, getenv(kKeptName), own.created);
 }
 
 // --- fork ---
@@ -144,7 +155,7 @@ __attribute__((destructor)) void leave() {
   __atomic_store_n(&bound.process->state, MEMBUDGET_PROCESS_LEAVING, __ATOMIC_RELEASE);
   budget_evaluate(bound.block);
   futex_wake_all(&bound.block.header->level_word);
-  const char *kept = getenv("MEMBUDGET_KEEP_BLOCK");  // set by `membudget run --summary`, which reads it and removes it
+  const char *kept = getenv(kKeptName);
   if (kept && strcmp(kept, bound.block.header->name) == 0) return;
   char path[PATH_MAX];
   if (block_path(startup_settings().directory, bound.block.header->name, path, sizeof path))
@@ -192,13 +203,16 @@ void membership_after_fork_in_child() {
 Membership membership_begin(Settings *settings) {
   if (settings->name[0] == '\0') snprintf(settings->name, sizeof settings->name, "%d", getpid());
   if (settings->children != Children::join && is_child_of(settings->directory, settings->name)) {
-    if (settings->children == Children::ignore) return {};
+    if (settings->children == Children::ignore) return sweep(*settings, {}), Membership{};
     char name[sizeof settings->name];
     own_name(settings->name, name, sizeof name);
     memcpy(settings->name, name, sizeof name);
   }
   register_barriers();
-  return join(settings);
+  bool is_new = false;
+  Membership own = join(settings, &is_new);
+  if (is_new) sweep(*settings, own);
+  return own;
 }
 
 void membership_settle(const Membership &membership, const Settings &settings) {

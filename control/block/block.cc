@@ -32,6 +32,12 @@ void read_line(const char *path, char *text, size_t size) {
   text[strcspn(text, "\n")] = '\0';
 }
 
+constexpr size_t kBootIdBytes = sizeof Header{}.boot_id;
+
+void read_boot_id(char (&boot_id)[kBootIdBytes]) {
+  read_line("/proc/sys/kernel/random/boot_id", boot_id, sizeof boot_id);
+}
+
 void header_fill(Header *h, const char *name) {
   h->abi_version = MEMBUDGET_ABI_VERSION;
   h->header_bytes = MEMBUDGET_HEADER_BYTES;
@@ -44,7 +50,7 @@ void header_fill(Header *h, const char *name) {
   h->owner_uid = geteuid();
   h->created_ns = realtime_ns();
   h->pid_namespace = own_pid_namespace();
-  read_line("/proc/sys/kernel/random/boot_id", h->boot_id, sizeof h->boot_id);
+  read_boot_id(h->boot_id);
   strncpy(h->name, name, sizeof h->name - 1);
   __atomic_store_n(&h->magic, MEMBUDGET_MAGIC, __ATOMIC_RELEASE);
 }
@@ -103,10 +109,12 @@ void unlock_and_close(int fd) {
   close(fd);
 }
 
+// A process without /proc (chroot) does not take what is there for another boot's.
 bool is_stale(const Block &block) {
-  char boot_id[40];
-  read_line("/proc/sys/kernel/random/boot_id", boot_id, sizeof boot_id);
-  if (strncmp(boot_id, block.header->boot_id, sizeof boot_id) != 0) return true;
+  char boot_id[kBootIdBytes];
+  read_boot_id(boot_id);
+  bool is_known = boot_id[0] != '\0' && block.header->boot_id[0] != '\0';
+  if (is_known && strncmp(boot_id, block.header->boot_id, sizeof boot_id) != 0) return true;
   return !block_is_in_use(block);
 }
 
@@ -231,9 +239,16 @@ int block_join(const char *directory, const char *name, BlockMember *out) {
     out->created = error == 0;
   }
   if (error != 0) return error;
-  out->process = process_claim(out->block, getpid(), own_pid_namespace());
+  out->process = process_claim(out->block, getpid(), own_pid_namespace(), &out->was_member);
   unlock_and_close(fd);
   return 0;
+}
+
+bool block_is_of_this_boot(const Block &block) {
+  ErrnoGuard guard;
+  char boot_id[kBootIdBytes];
+  read_boot_id(boot_id);
+  return boot_id[0] != '\0' && strncmp(boot_id, block.header->boot_id, sizeof boot_id) == 0;
 }
 
 int block_create_private(const char *name, Block *out) {

@@ -51,6 +51,7 @@ struct BlockMember {
   Block block;
   Process *process = nullptr;  // NULL: all slots are taken
   bool created = false;        // this process made the block, so it sets the limits
+  bool was_member = false;     // it had the slot before an exec
 };
 
 // Takes a slot in the block of the group `name`, which is created when there is none or only a stale one
@@ -64,6 +65,9 @@ bool block_remove_if_unused(const char *path);
 
 // Whether a living process holds a slot.
 bool block_is_in_use(const Block &);
+
+// False too where it cannot be told, for want of /proc.
+bool block_is_of_this_boot(const Block &);
 
 // A block that no other process can see: for when no file can be had. 0 or -errno.
 int block_create_private(const char *name, Block *out);
@@ -86,8 +90,8 @@ bool process_is_alive(const Process *);
 
 // Takes a slot for the calling process: the one it had before an exec, else a free one, else a dead
 // one's. NULL when all are taken by the living, or no memory can be had for it. Everything in it is zero
-// but state (STARTING), pid, start_time, pid_namespace and generation. Takes the lock.
-Process *process_claim(const Block &, int32_t pid, uint64_t pid_namespace);
+// but state (STARTING), pid, start_time, pid_namespace and generation. `was_member`: it is the one it had. Takes the lock.
+Process *process_claim(const Block &, int32_t pid, uint64_t pid_namespace, bool *was_member = nullptr);
 
 // Publishes a slot that has been filled in: from here on it is counted.
 void process_publish(Process *);

@@ -165,7 +165,7 @@ bool block_is_in_use(const Block &block) {
   return false;
 }
 
-Process *process_claim(const Block &block, int32_t pid, uint64_t pid_namespace) {
+Process *process_claim(const Block &block, int32_t pid, uint64_t pid_namespace, bool *was_member) {
   ErrnoGuard guard;
   uint64_t start_time = process_start_time(pid);
   for (;;) {
@@ -173,12 +173,14 @@ Process *process_claim(const Block &block, int32_t pid, uint64_t pid_namespace) 
     Process *p = find_slot(block, pid, start_time, pid_namespace);
     auto slot = static_cast<uint32_t>(p ? p - block.process(0) : 0);
     bool fresh = slot >= block.process_high();
+    bool is_own = p && !fresh && is_same_process(p, pid, start_time, pid_namespace);
     MEMBUDGET_YIELD_POINT();
     if (p && fresh && !block_populate(p, offsetof(Process, shards))) p = nullptr;
     bool is_taken = p && take(p, pid, start_time, pid_namespace);
     if (p && fresh)  // unless somebody raised it since
       __atomic_compare_exchange_n(&block.header->process_high, &slot, slot + 1, false, __ATOMIC_RELEASE,
                                   __ATOMIC_RELAXED);
+    if (is_taken && was_member) *was_member = is_own;
     if (is_taken) return p;
     // Taken by another meanwhile; or left by one that died half-way, before it counted among the slots in use.
     if ((p && __atomic_load_n(&p->state, __ATOMIC_ACQUIRE) != MEMBUDGET_PROCESS_FREE) || !lock.is_held()) continue;

@@ -108,6 +108,20 @@ TEST(BlockJoin, ReplacesTheBlockOfAnotherBoot) {
   block_close(&member.block);
 }
 
+// Its maker had no /proc, or who looks has none.
+TEST(BlockJoin, KeepsTheBlockOfALivingMemberWithoutABoot) {
+  Folder folder;
+  BlockMember first, again;
+  ASSERT_EQ(block_join(folder.path(), "g", &first), 0);
+  process_publish(first.process);
+  first.block.header->boot_id[0] = '\0';
+  EXPECT_FALSE(block_remove_if_unused(folder.block("g").c_str()));
+  ASSERT_EQ(block_join(folder.path(), "g", &again), 0);
+  EXPECT_FALSE(again.created);
+  block_close(&first.block);
+  block_close(&again.block);
+}
+
 TEST(BlockJoin, KeepsTheBlockOfAMemberThatIsStarting) {
   Folder folder;
   BlockMember first;
