@@ -25,10 +25,17 @@ uint64_t own_start_time;
 
 bool started() { return __atomic_load_n(&is_started, __ATOMIC_ACQUIRE); }
 
-// Whether who asks was called from where things are being looked up. Handlers of the few signals that are not blocked
-// there may have jumped away: then the place on the stack is below us, and no longer anybody's.
+// A handler of one of the few signals that are not blocked where things are being looked up may have jumped away.
+__attribute__((noinline, cold)) bool is_still_settling_slow() {
+  ErrnoGuard guard;
+  if (Undisturbed::may_be_in_force()) return true;
+  thread.settling_at = 0;
+  return false;
+}
+
+// Whether who asks was called from there: below the place on the stack, with signals blocked as they are there.
 __attribute__((always_inline)) inline bool is_settling() {
-  return thread.settling_at > reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+  return thread.settling_at > reinterpret_cast<uintptr_t>(__builtin_frame_address(0)) && is_still_settling_slow();
 }
 
 template <typename T>

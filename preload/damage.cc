@@ -20,7 +20,7 @@ void stop_counting() {
   startup_stop_counting();
   interface_follow();
   if (__atomic_exchange_n(&is_told, 1u, __ATOMIC_RELAXED) != 0 || message[0] == '\0') return;
-  if (write(STDERR_FILENO, message, strlen(message)) < 0) return;
+  if (system_write(STDERR_FILENO, message, strlen(message)) < 0) return;
 }
 
 void on_loss(void *address) {  // cppcheck-suppress constParameter  ; what guard_on_loss takes

@@ -27,9 +27,9 @@ constexpr char kKeptName[] = "MEMBUDGET_KEEP_BLOCK";  // set by `membudget run -
 
 // The arguments of this process, blanks between, cut off at `size`.
 void read_command(char *text, size_t size) {
-  int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
-  ssize_t length = fd >= 0 ? read(fd, text, size - 1) : 0;
-  if (fd >= 0) close(fd);
+  int fd = system_open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+  ssize_t length = fd >= 0 ? system_read(fd, text, size - 1) : 0;
+  if (fd >= 0) system_close(fd);
   if (length < 0) length = 0;
   text[length] = '\0';
   for (ssize_t i = 0; i + 1 < length; ++i)
@@ -138,10 +138,7 @@ void describe_child(Process *p, const Process *parent) {
 
 // A child of the last moment has no slot yet: without this, a daemon's parent would remove the block.
 void wait_for_children(const Process *p) {
-  for (int i = 0; i < 100 && __atomic_load_n(&p->pending_forks, __ATOMIC_ACQUIRE) != 0; ++i) {
-    timespec pause{0, 500'000};
-    nanosleep(&pause, nullptr);
-  }
+  for (int i = 0; i < 100 && __atomic_load_n(&p->pending_forks, __ATOMIC_ACQUIRE) != 0; ++i) system_sleep(500'000);
 }
 
 // Runs late in exit(): what is still freed afterwards is counted in the slot, which nobody else takes

@@ -16,10 +16,10 @@ namespace {
 int64_t resident_bytes() {
   Undisturbed undisturbed;
   char text[128];
-  int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+  int fd = system_open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
   if (fd < 0) return 0;
-  ssize_t length = read(fd, text, sizeof text - 1);
-  close(fd);
+  ssize_t length = system_read(fd, text, sizeof text - 1);
+  system_close(fd);
   text[length > 0 ? length : 0] = '\0';
   const char *field = strchr(text, ' ');
   return field ? strtoll(field, nullptr, 10) * sysconf(_SC_PAGESIZE) : 0;

@@ -24,10 +24,10 @@ bool is_name_character(char c) {
 // Reads a small file of /proc into `text`, without its newline. Empty when it cannot be read.
 void read_line(const char *path, char *text, size_t size) {
   text[0] = '\0';
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  int fd = system_open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return;
-  ssize_t length = read(fd, text, size - 1);
-  close(fd);
+  ssize_t length = system_read(fd, text, size - 1);
+  system_close(fd);
   text[length > 0 ? length : 0] = '\0';
   text[strcspn(text, "\n")] = '\0';
 }
@@ -68,9 +68,9 @@ int map_file(int fd, bool writable, Block *out) {
 // Opens for writing if that is allowed, else for reading. A file of somebody else is refused to all but
 // root, who may read it: what another user planted must not be written to.
 int open_checked(const char *path, bool *writable) {
-  int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+  int fd = system_open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
   *writable = fd >= 0;
-  if (fd < 0 && errno == EACCES) fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0 && errno == EACCES) fd = system_open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return errno == ELOOP ? -EPROTO : -errno;
   struct stat about;
   int error = 0;
@@ -82,7 +82,7 @@ int open_checked(const char *path, bool *writable) {
     error = -EPROTO;
   if (about.st_uid != geteuid()) *writable = false;
   if (error == 0) return fd;
-  close(fd);
+  system_close(fd);
   return error;
 }
 
@@ -97,8 +97,7 @@ bool lock_file(int fd, const char *path) {
   for (int i = 0; i < kTries; ++i) {
     if (flock(fd, LOCK_EX | LOCK_NB) == 0) return same_file(fd, path);
     if (errno != EWOULDBLOCK && errno != EINTR) return false;
-    timespec pause{0, 10'000'000};
-    nanosleep(&pause, nullptr);
+    system_sleep(10'000'000);
   }
   return false;
 }
@@ -106,7 +105,7 @@ bool lock_file(int fd, const char *path) {
 // The mapping keeps the open file, and with it the lock, alive: closing would not release it.
 void unlock_and_close(int fd) {
   flock(fd, LOCK_UN);
-  close(fd);
+  system_close(fd);
 }
 
 // A process without /proc (chroot) does not take what is there for another boot's.
@@ -125,7 +124,7 @@ int create_file(const char *directory, const char *name, char *path, size_t path
   if (snprintf(path, path_size, "%s/.membudget-%d-%lx", directory, getpid(), monotonic_ns()) >=
       static_cast<int>(path_size))
     return -ENAMETOOLONG;
-  int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  int fd = system_open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (fd < 0) return -errno;
   int error = 0;
   if (fchmod(fd, 0600) != 0 || ftruncate(fd, MEMBUDGET_BLOCK_BYTES) != 0) error = -errno;
@@ -139,7 +138,7 @@ int create_file(const char *directory, const char *name, char *path, size_t path
     return fd;
   }
   unlink(path);
-  close(fd);
+  system_close(fd);
   return error;
 }
 
@@ -218,7 +217,7 @@ int block_open(const char *path, Block *out) {
   int fd = open_checked(path, &writable);
   if (fd < 0) return fd;
   int error = map_file(fd, writable, out);
-  close(fd);
+  system_close(fd);
   if (error != 0) return error;
   if (header_is_ours(out->header)) return 0;
   block_close(out);

@@ -14,13 +14,13 @@ namespace membudget {
 namespace {
 
 bool read_file(const char *path, char *text, size_t size) {
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  int fd = system_open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return false;
   size_t length = 0;
   ssize_t got;
-  while (length + 1 < size && (got = read(fd, text + length, size - 1 - length)) > 0)
+  while (length + 1 < size && (got = system_read(fd, text + length, size - 1 - length)) > 0)
     length += static_cast<size_t>(got);
-  close(fd);
+  system_close(fd);
   text[length] = '\0';
   return length > 0;
 }

@@ -29,9 +29,9 @@ int64_t boot_offset_ticks() {
   static bool is_known;
   if (__atomic_load_n(&is_known, __ATOMIC_ACQUIRE)) return __atomic_load_n(&ticks, __ATOMIC_RELAXED);
   char text[256];
-  int fd = open("/proc/self/timens_offsets", O_RDONLY | O_CLOEXEC);
-  ssize_t length = fd >= 0 ? read(fd, text, sizeof text - 1) : 0;
-  if (fd >= 0) close(fd);
+  int fd = system_open("/proc/self/timens_offsets", O_RDONLY | O_CLOEXEC);
+  ssize_t length = fd >= 0 ? system_read(fd, text, sizeof text - 1) : 0;
+  if (fd >= 0) system_close(fd);
   text[length > 0 ? length : 0] = '\0';
   constexpr char kClock[] = "boottime";
   const char *line = strstr(text, kClock);
@@ -45,10 +45,10 @@ int64_t boot_offset_ticks() {
 bool read_stat(int32_t pid, Stat *out) {
   char path[32], text[1024];
   snprintf(path, sizeof path, "/proc/%d/stat", pid);
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  int fd = system_open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return false;
-  ssize_t length = read(fd, text, sizeof text - 1);
-  close(fd);
+  ssize_t length = system_read(fd, text, sizeof text - 1);
+  system_close(fd);
   if (length <= 0) return false;
   text[length] = '\0';
   const char *field = strrchr(text, ')');  // the command's name may hold blanks and brackets

@@ -116,7 +116,7 @@ void blocks_sweep(const char *directory, const char *but, const Identity &self, 
                   bool removes_abandoned) {
   ErrnoGuard guard;
   if (self.start_time == 0 || self.pid_namespace == 0) return;  // no /proc: nobody is known for certain
-  int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int fd = system_open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return;
   Sweep sweep = {directory, but, kept, self, removes_abandoned};
   alignas(Entry) char entries[kReadBytes];
@@ -126,7 +126,7 @@ void blocks_sweep(const char *directory, const char *but, const Identity &self, 
     for (long at = 0; at < length; at += reinterpret_cast<Entry *>(entries + at)->bytes)
       look_at(&sweep, *reinterpret_cast<Entry *>(entries + at));
   }
-  close(fd);
+  system_close(fd);
 }
 
 }  // namespace membudget

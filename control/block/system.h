@@ -1,6 +1,7 @@
 // System calls that must not pass through the functions that libmembudget.so itself interposes.
 #pragma once
 
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -28,6 +29,19 @@ inline void *system_mmap(void *address, size_t bytes, int protection, int flags,
   return reinterpret_cast<void *>(syscall(SYS_mmap, address, bytes, protection, flags, fd, offset));
 }
 inline int system_munmap(void *address, size_t bytes) { return static_cast<int>(syscall(SYS_munmap, address, bytes)); }
+
+// open, read, write and close as the kernel has them, and a pause: libc's are points of cancellation, which malloc is
+// not, and a program may have functions of those names.
+inline int system_open(const char *path, int flags, unsigned mode = 0) {
+  return static_cast<int>(syscall(SYS_openat, AT_FDCWD, path, flags, mode));
+}
+inline ssize_t system_read(int fd, void *buffer, size_t bytes) { return syscall(SYS_read, fd, buffer, bytes); }
+inline ssize_t system_write(int fd, const void *data, size_t bytes) { return syscall(SYS_write, fd, data, bytes); }
+inline void system_close(int fd) { syscall(SYS_close, fd); }
+inline void system_sleep(long ns) {
+  timespec pause{ns / 1'000'000'000, ns % 1'000'000'000};
+  syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &pause, nullptr);
+}
 
 // Shared (between processes) futexes. The time-out is relative, in nanoseconds; negative waits for ever.
 // 0 or -errno.

@@ -49,7 +49,7 @@ class Output {
 
   void flush() {
     for (size_t done = 0; done < used_ && error_ == 0;) {
-      ssize_t written = write(fd_, buffer_ + done, used_ - done);
+      ssize_t written = system_write(fd_, buffer_ + done, used_ - done);
       if (written >= 0)
         done += static_cast<size_t>(written);
       else if (errno != EINTR)
@@ -128,16 +128,16 @@ void write_location(const SourceLocation &l, void *context) {
 }
 
 void write_maps(Output &out) {
-  int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+  int fd = system_open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
   if (fd < 0) return;
   char text[4096];
-  for (ssize_t length; (length = read(fd, text, sizeof text)) > 0;)
+  for (ssize_t length; (length = system_read(fd, text, sizeof text)) > 0;)
     out.record(MEMBUDGET_PROFILE_MAPS, text, static_cast<size_t>(length));
-  close(fd);
+  system_close(fd);
 }
 
 int write_all(const char *path) {
-  int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  int fd = system_open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) return -errno;
   Output out(fd, buffer);
   out.put(&snapshot->header, sizeof snapshot->header);
@@ -148,7 +148,7 @@ int write_all(const char *path) {
   write_maps(out);
   out.record(MEMBUDGET_PROFILE_END, nullptr, 0);
   out.flush();
-  close(fd);
+  system_close(fd);
   if (out.error() != 0) unlink(path);
   return out.error();
 }

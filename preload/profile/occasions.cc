@@ -45,7 +45,7 @@ void answer_request(Process *p) {
 // wait. False when there can be no thread.
 bool call_elsewhere(void *(*function)(void *)) {
   constexpr size_t kStackBytes = 256 << 10;
-  SignalsBlocked blocked;  // which the thread inherits
+  Undisturbed undisturbed;  // which the thread inherits
   pthread_attr_t attributes;
   pthread_t thread;
   pthread_attr_init(&attributes);
@@ -113,7 +113,7 @@ bool wait_for_answer() {
   constexpr int kMostMs = 5000;
   for (int i = 0; i < kMostMs; ++i) {
     if (__atomic_exchange_n(&is_answering, 1u, __ATOMIC_ACQUIRE) == 0) return true;
-    usleep(1000);
+    system_sleep(1'000'000);
   }
   return false;
 }

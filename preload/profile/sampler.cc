@@ -77,7 +77,7 @@ class Inside {
 
  private:
   ErrnoGuard errno_guard_;
-  SignalsBlocked signals_blocked_;
+  Undisturbed undisturbed_;
 };
 
 }  // namespace

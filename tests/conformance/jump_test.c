@@ -3,13 +3,14 @@
  * of the time is spent there.
  *
  * No malloc survives a jump out of itself: a handler jumps only where what it interrupts is the library's own code, or a
- * system call that this code makes. Run with a limit and a small release gap. */
+ * system call that this code makes. Run with a limit and a small release gap. With the argument "segv" it is SIGSEGV,
+ * sent by the timer, which is not blocked anywhere: the jumps are out of locked sections, too. */
 #include <link.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/time.h>
 #include <time.h>
 #include <ucontext.h>
 
@@ -25,6 +26,8 @@ struct range {
 
 static struct range library, system_call;
 static sigjmp_buf out;
+static int is_segv;
+static timer_t timer;
 static volatile sig_atomic_t may_jump;
 static volatile long jumps, jumps_from_system_calls;
 
@@ -69,8 +72,8 @@ static void handle(int signal, siginfo_t *info, void *context) {
 }
 
 static void start_timer(long microseconds) {
-  struct itimerval every = {{0, microseconds}, {0, microseconds}};
-  REQUIRE(setitimer(ITIMER_REAL, &every, NULL) == 0);
+  struct itimerspec every = {{0, microseconds * 1000}, {0, microseconds * 1000}};
+  REQUIRE(timer_settime(timer, 0, &every, NULL) == 0);
 }
 
 static int64_t now_ns(void) {
@@ -92,6 +95,7 @@ static void hover(void) {
     may_jump = 1;
     free(block);
     may_jump = 0;
+    if (is_segv) continue; /* mmap() holds its lock over the system call */
     void *volatile memory;
     may_jump = 1;
     memory = mmap(NULL, MAP_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -122,7 +126,15 @@ static void check_crossing(int (*set_limit)(int64_t)) {
   CHECK(slow < 3);
 }
 
-int main(void) {
+/* Far from where the jumps were, further up the stack or further down. */
+static void check_crossing_deep(int (*set_limit)(int64_t)) {
+  volatile char deep[100000];
+  deep[0] = deep[sizeof deep - 1] = 1;
+  check_crossing(set_limit);
+  CHECK_EQ(deep[0], 1);
+}
+
+int main(int arguments, char **argument) {
   library_check_expected();
   struct membudget_header *block = library_block();
   int (*set_limit)(int64_t) = (int (*)(int64_t))dlsym(RTLD_DEFAULT, "membudget_preload_set_limit");
@@ -132,8 +144,12 @@ int main(void) {
   REQUIRE(dladdr1((void *)syscall, &about, (void **)&symbol, RTLD_DL_SYMENT) != 0 && symbol);
   system_call.start = (uintptr_t)about.dli_saddr;
   system_call.end = system_call.start + symbol->st_size;
+  is_segv = arguments > 1 && strcmp(argument[1], "segv") == 0;
+  const int signal = is_segv ? SIGSEGV : SIGALRM;
   struct sigaction action = {.sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_RESTART};
-  REQUIRE(sigaction(SIGALRM, &action, NULL) == 0);
+  REQUIRE(sigaction(signal, &action, NULL) == 0);
+  struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = signal};
+  REQUIRE(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0);
   const struct counters before = counters_read(block, library_process());
   const int64_t end = now_ns() + MOST_SECONDS * INT64_C(1000000000);
   while (jumps < JUMPS && now_ns() < end) {
@@ -141,7 +157,13 @@ int main(void) {
     start_timer(37 + jumps % 61);
     hover();
     start_timer(0);
-    check_crossing(set_limit);
+    if (jumps % 2)
+      check_crossing(set_limit);
+    else
+      check_crossing_deep(set_limit);
+    int cancellation = -1;
+    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &cancellation);
+    CHECK_EQ(cancellation, PTHREAD_CANCEL_ENABLE);
   }
   /* Whole blocks and mappings alone were lost, each counted once or not at all. */
   const struct counters after = counters_read(block, library_process());

@@ -31,6 +31,13 @@ class LibraryFile(harness.Case):
         self.assertIn("libc.so.6", needed)
         self.assertLessEqual(needed, {"libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"})
 
+    def test_calls_no_point_of_cancellation(self):
+        """malloc is none, and cancellation is not switched off for it: open, write and close are jemalloc's."""
+        imported = {line.split()[-1].split("@")[0] for line in tool("nm", "-D", "--undefined-only", harness.LIBRARY).splitlines()}
+        self.assertIn("syscall", imported)
+        self.assertEqual(imported & {"read", "pread", "pwrite", "nanosleep", "clock_nanosleep", "usleep", "sleep", "poll",
+                                     "select", "fcntl", "fsync", "openat", "fopen", "waitpid", "sem_wait"}, set())
+
     def test_needs_no_newer_glibc_than_debian_12_has(self):
         for version in re.findall(r"GLIBC_(\d+)\.(\d+)", tool("nm", "-D", harness.LIBRARY)):
             self.assertLessEqual(tuple(map(int, version)), (2, 36))
