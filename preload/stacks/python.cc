@@ -9,7 +9,8 @@
 namespace membudget::stacks {
 namespace {
 
-// The interpreter of this process; it is looked for anew when objects were loaded or unloaded.
+// The interpreter of this process; it is looked for anew when objects were loaded or unloaded. Changed and called into
+// with the loader's list locked alone: another thread may be unloading it.
 struct Interpreter {
   const PythonLayout *layout;  // NULL: there is none that is known
   void *(*this_thread)();      // PyGILState_GetThisThreadState: reads a thread-specific value, and no more
@@ -34,26 +35,35 @@ const PythonLayout *layout_by(const char *version) {
 
 bool is_free_threaded() {
   Symbol only_there = {"_Py_DecRefShared"};
-  return find_symbols(&only_there, 1);
+  return find_symbols(&only_there, 1) != Found::no;
 }
 
-// Finds it, or that there is none.
-const PythonLayout *find_interpreter() {
+// Sets its layout, or that there is none. False when it is just being loaded.
+bool find_interpreter() {
+  __atomic_store_n(&interpreter.layout, nullptr, __ATOMIC_RELAXED);
   Symbol symbols[] = {{"_PyEval_EvalFrameDefault"}, {"PyGILState_GetThisThreadState"}, {"Py_GetVersion"}};
-  if (!find_symbols(symbols, 3) || is_free_threaded()) return nullptr;
+  Found found = find_symbols(symbols, 3);
+  if (found != Found::yes || is_free_threaded()) return found != Found::being_loaded;
   const PythonLayout *layout = layout_by(reinterpret_cast<const char *(*)()>(symbols[2].address)());
-  if (!layout) return nullptr;
   interpreter.this_thread = reinterpret_cast<void *(*)()>(symbols[1].address);
   interpreter.loop = symbols[0].address;
   interpreter.loop_end = symbols[0].address + symbols[0].bytes;
-  return layout;
+  __atomic_store_n(&interpreter.layout, layout, __ATOMIC_RELAXED);
+  return true;
 }
 
+// Whether it is known, without the lock, that there is none.
+bool has_no_interpreter(const LoadedObjects &objects) {
+  bool is_known = objects.loads + objects.unloads == __atomic_load_n(&changes_seen, __ATOMIC_ACQUIRE);
+  return is_known && !__atomic_load_n(&interpreter.layout, __ATOMIC_RELAXED);
+}
+
+// With the lock.
 void look_for_interpreter(const LoadedObjects &objects) {
   uint64_t changes = objects.loads + objects.unloads;
-  if (changes == __atomic_load_n(&changes_seen, __ATOMIC_RELAXED)) return;
-  __atomic_store_n(&changes_seen, changes, __ATOMIC_RELAXED);
-  __atomic_store_n(&interpreter.layout, find_interpreter(), __ATOMIC_RELEASE);
+  if (changes == changes_seen) return;
+  bool is_settled = find_interpreter();
+  if (is_settled) __atomic_store_n(&changes_seen, changes, __ATOMIC_RELEASE);
 }
 
 // Where in its code a frame is, in bytes; negative before its first instruction.
@@ -76,19 +86,25 @@ uint64_t number_of(const PythonLayout &l, const char *frame) {
 
 }  // namespace
 
-PythonFrames::PythonFrames(const LoadedObjects &objects) {
+void PythonFrames::find_thread(const LoadedObjects &objects) {
   look_for_interpreter(objects);
-  const PythonLayout *l = __atomic_load_n(&interpreter.layout, __ATOMIC_ACQUIRE);
-  if (!l) return;
-  auto *thread = static_cast<const char *>(interpreter.this_thread());
-  if (!thread) return;
-  const char *holder = l->thread_holder >= 0 ? read<const char *>(thread, l->thread_holder) : thread;
-  if (holder) next_ = read<const char *>(holder, l->current_frame);
+  layout_ = interpreter.layout;
+  if (!layout_) return;
+  loop_ = interpreter.loop;
+  loop_end_ = interpreter.loop_end;
+  thread_ = static_cast<const char *>(interpreter.this_thread());
 }
 
-bool PythonFrames::is_interpreter(uint64_t address) const {
-  return next_ && address > interpreter.loop && address <= interpreter.loop_end;
+PythonFrames::PythonFrames(const LoadedObjects &objects) {
+  if (has_no_interpreter(objects)) return;
+  with_objects_kept(
+      [](void *frames, const LoadedObjects &now) { static_cast<PythonFrames *>(frames)->find_thread(now); }, this);
+  if (!thread_) return;
+  const char *holder = layout_->thread_holder >= 0 ? read<const char *>(thread_, layout_->thread_holder) : thread_;
+  if (holder) next_ = read<const char *>(holder, layout_->current_frame);
 }
+
+bool PythonFrames::is_interpreter(uint64_t address) const { return next_ && address > loop_ && address <= loop_end_; }
 
 int PythonFrames::take_group(uint64_t *frames, int most) { return take(frames, most, true); }
 int PythonFrames::take_rest(uint64_t *frames, int most) { return take(frames, most, false); }
@@ -96,7 +112,7 @@ int PythonFrames::take_rest(uint64_t *frames, int most) { return take(frames, mo
 int PythonFrames::take(uint64_t *frames, int most, bool one_group) {
   int count = 0;
   while (next_ && count < most) {
-    const PythonLayout &l = *interpreter.layout;
+    const PythonLayout &l = *layout_;
     const char *frame = next_;
     next_ = read<const char *>(frame, l.frame_previous);
     bool is_shim = l.owner_shim >= 0 && read<char>(frame, l.frame_owner) == l.owner_shim;

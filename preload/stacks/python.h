@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "preload/stacks/python_layout.h"
 #include "preload/stacks/symbols.h"
 
 namespace membudget::stacks {
@@ -25,8 +26,12 @@ class PythonFrames {
   int take_rest(uint64_t *frames, int most);
 
  private:
+  void find_thread(const LoadedObjects &);
   int take(uint64_t *frames, int most, bool one_group);
-  const char *next_ = nullptr;
+
+  const char *thread_ = nullptr, *next_ = nullptr;
+  const PythonLayout *layout_ = nullptr;
+  uintptr_t loop_ = 0, loop_end_ = 0;  // _PyEval_EvalFrameDefault
 };
 
 }  // namespace membudget::stacks

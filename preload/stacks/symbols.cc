@@ -12,6 +12,9 @@ struct Tables {
   const ElfW(Sym) *symbols = nullptr;
   const char *strings = nullptr;
   const uint32_t *hash = nullptr;  // DT_GNU_HASH
+  const ElfW(Rela) *calls = nullptr, *data = nullptr;
+  size_t calls_bytes = 0, data_bytes = 0;
+  uintptr_t bytes = 0;  // from `base` on
 };
 
 // glibc leaves addresses in the dynamic section, but for objects it may not write to.
@@ -24,12 +27,18 @@ Tables tables_of(const dl_phdr_info &object) {
   Tables t;
   t.base = object.dlpi_addr;
   for (int i = 0; i < object.dlpi_phnum; ++i) {
+    uintptr_t end = object.dlpi_phdr[i].p_vaddr + object.dlpi_phdr[i].p_memsz;
+    if (object.dlpi_phdr[i].p_type == PT_LOAD && end > t.bytes) t.bytes = end;
     if (object.dlpi_phdr[i].p_type != PT_DYNAMIC) continue;
     for (auto *d = reinterpret_cast<const ElfW(Dyn) *>(t.base + object.dlpi_phdr[i].p_vaddr); d->d_tag != DT_NULL;
          ++d) {
       if (d->d_tag == DT_SYMTAB) t.symbols = at<ElfW(Sym)>(t.base, d->d_un.d_ptr);
       if (d->d_tag == DT_STRTAB) t.strings = at<char>(t.base, d->d_un.d_ptr);
       if (d->d_tag == DT_GNU_HASH) t.hash = at<uint32_t>(t.base, d->d_un.d_ptr);
+      if (d->d_tag == DT_JMPREL) t.calls = at<ElfW(Rela)>(t.base, d->d_un.d_ptr);
+      if (d->d_tag == DT_PLTRELSZ) t.calls_bytes = d->d_un.d_val;
+      if (d->d_tag == DT_RELA) t.data = at<ElfW(Rela)>(t.base, d->d_un.d_ptr);
+      if (d->d_tag == DT_RELASZ) t.data_bytes = d->d_un.d_val;
     }
   }
   return t;
@@ -59,9 +68,24 @@ bool find(const Tables &t, Symbol *wanted) {
   }
 }
 
+// Whether the loader has come to the end of the relocations: an object is in its list before that. What they have made
+// is an address, what stood there before none, or an offset into the object. What may stay zero (weak) tells nothing.
+bool is_relocated(const Tables &t) {
+  const ElfW(Rela) *first = t.calls ? t.calls : t.data;
+  size_t count = (t.calls ? t.calls_bytes : t.data_bytes) / sizeof *first;
+  if (t.base == 0 || !first) return true;  // no shared object: there before any thread
+  for (const ElfW(Rela) *r = first + count; r-- > first;) {
+    const ElfW(Sym) &s = t.symbols[ELF64_R_SYM(r->r_info)];
+    if (ELF64_ST_BIND(s.st_info) == STB_WEAK) continue;
+    return __atomic_load_n(reinterpret_cast<const uintptr_t *>(t.base + r->r_offset), __ATOMIC_ACQUIRE) > t.bytes;
+  }
+  return true;
+}
+
 struct Search {
   Symbol *symbols;
   int count;
+  Found found = Found::no;
 };
 
 int look_into(dl_phdr_info *object, size_t, void *context) {
@@ -69,24 +93,35 @@ int look_into(dl_phdr_info *object, size_t, void *context) {
   Tables tables = tables_of(*object);
   for (int i = 0; i < search.count; ++i)
     if (!find(tables, &search.symbols[i])) return 0;
+  search.found = is_relocated(tables) ? Found::yes : Found::being_loaded;
   return 1;
 }
 
 }  // namespace
 
-bool find_symbols(Symbol *symbols, int count) {
+Found find_symbols(Symbol *symbols, int count) {
   Search search = {symbols, count};
-  return dl_iterate_phdr(look_into, &search) == 1;
+  dl_iterate_phdr(look_into, &search);
+  return search.found;
+}
+
+void with_objects_kept(void (*function)(void *, const LoadedObjects &), void *argument) {
+  struct Call {
+    void (*function)(void *, const LoadedObjects &);
+    void *argument;
+  } call = {function, argument};
+  dl_iterate_phdr(
+      [](dl_phdr_info *object, size_t, void *context) {
+        const auto &c = *static_cast<const Call *>(context);
+        c.function(c.argument, {object->dlpi_adds, object->dlpi_subs});
+        return 1;
+      },
+      &call);
 }
 
 LoadedObjects loaded_objects() {
   LoadedObjects objects;
-  dl_iterate_phdr(
-      [](dl_phdr_info *object, size_t, void *out) {
-        *static_cast<LoadedObjects *>(out) = {object->dlpi_adds, object->dlpi_subs};
-        return 1;
-      },
-      &objects);
+  with_objects_kept([](void *out, const LoadedObjects &now) { *static_cast<LoadedObjects *>(out) = now; }, &objects);
   return objects;
 }
 
