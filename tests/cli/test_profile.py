@@ -102,6 +102,23 @@ class Python(ProfileCase):
                 with self.subTest(version):
                     self.check(python)
 
+    def test_names_beyond_ascii(self):
+        """Of one, two and four bytes a character, in functions and in the file's name."""
+        names = ("gr\u00f6\u00dfe", "\u51fd\u6570", "\U00010400x")
+        path = os.path.join(self.scratch(), "pr\u00f6gr\u00e4m\u6570.py")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("import json, sys\nkept = []\n")
+            for name in names:
+                file.write(f"def {name}():\n    for i in range(100): kept.append(bytes(100_000))\n{name}()\n")
+            file.write("print('ready', flush=True)\n" + UNTIL_CLOSED)
+        for limit in ("C.UTF-8", "C"):
+            process, _ = self.start("--profile=16K", command=[PYTHON, "-X", "utf8", path], LC_ALL=limit)
+            report = self.report(str(process.pid))
+            for name in names:
+                live, error, _ = self.sites(report, f"{name} ")
+                self.assertLess(abs(live - 10e6), 6 * error, f"{name}: {[site['where'] for site in report['sites']][:8]}")
+            self.assertIn("pr\u00f6gr\u00e4m\u6570.py:", report["sites"][0]["where"])
+
     def test_stacks_are_whole(self):
         process = self.check(PYTHON, "--hard-limit", "1G")
         path = os.path.join(self.scratch(), "memory.pb.gz")

@@ -119,6 +119,35 @@ class Live(CliCase):
         self.assertIn("\x1b[?1049l", self.raw)  # the screen as it was
         self.assertEqual(termios.tcgetattr(self.slave), self.terminal_settings)
 
+    def test_keys(self):
+        """Each that the help names, twice where that goes back."""
+        target = Target(self, "--name", "family", "--limit", "64M")
+        target.tell("k")
+        Target(self, "--name", "other")
+        process = self.start(columns=160)
+        self.until("(2 processes)")
+        for keys in ("t", "\x1b[15~"):  # F5
+            seen = self.until("sorted by", keys)
+            self.assertEqual("(2 processes)" in seen, keys != "t")
+        for order in ("share", "live", "rss", "pid", "name"):
+            self.until(f"sorted by {order}", ">")
+        self.until("sorted by pid", "<")
+        self.until("sorted by name", "\x1b[17~")  # F6
+        for key, order in (("P", "share"), ("M", "rss"), (",", "live"), (".", "rss"), ("N", "pid")):
+            self.until(f"sorted by {order}", key)
+        for help_key in ("?", "\x1bOP"):  # F1
+            self.until("Any key goes back", help_key)
+            self.until("F10 Quit", "\x1b[B")
+        for filter_key in ("\\", "\x1bOR", "\x1bOS"):  # F3, F4
+            self.until("Filter: othes", filter_key + "othes")
+            self.until("filter: other", "\x7fr\n")
+            self.until("F10 Quit", filter_key + "\x1b")
+            self.assertNotIn("filter: other", self.until("family", "I"))
+        for movement in ("\x1bOB", "\x1bOA", "\x1b[6~", "\x1b[5~", "\x1bOF", "\x1bOH"):
+            self.until("F10 Quit", movement)
+        os.write(self.master, b"\x1b[21~")  # F10
+        self.assertEqual(process.wait(timeout=20), 0)
+
     def test_follows_a_change_without_drawing_anew(self):
         target = Target(self, "--name", "changing", "--limit", "64M")
         process = self.start(NO_COLOR="1")

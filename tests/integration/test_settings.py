@@ -3,8 +3,11 @@ and the block says so too. Good ones of every kind are taken without a word."""
 
 import contextlib
 import json
+import os
 import re
+import signal
 import subprocess
+import sys
 
 import harness
 
@@ -116,6 +119,30 @@ class Settings(harness.Case):
     def test_a_library_that_is_no_allocator(self):
         libm = re.search(r"(/\S*libm\.so\.6)", harness.run(["ldd", harness.LIBRARY], harness.CLEAN)[1].decode())[1]
         self.check_broken("MEMBUDGET_ALLOCATOR", libm)
+
+    def test_an_allocator_whose_first_allocation_fails(self):
+        path = os.environ["TEST_FAILING_ALLOCATOR"]
+        self.check_broken("MEMBUDGET_ALLOCATOR", path)
+        with self.program(MEMBUDGET_ALLOCATOR=path) as (_, errors):
+            pass
+        self.assertIn("a first allocation failed", errors[0])
+        environment = dict(harness.CLEAN, MEMBUDGET_DIR=self.blocks)
+        status, output, errors = harness.run([harness.CLI, "run", "--allocator", path, "--", "true"], environment)
+        self.assertEqual((status, output), (2, b""))
+        self.assertIn(b"a first allocation failed", errors)
+
+    def test_an_allocator_that_fails_later(self):
+        """The program gets NULL and ENOMEM, wherever that begins: what it makes of it is its own."""
+        script = "import sys; kept = [bytes(3000 + i) for i in range(2000)]; sys.exit(5)"
+        ends = []
+        for after in (*range(1, 12), 50, 500, 5000, 1000000):
+            environment = harness.preloaded(self.blocks, MEMBUDGET_ALLOCATOR=os.environ["TEST_FAILING_ALLOCATOR"],
+                                            FAIL_AFTER=str(after))
+            status, output, errors = harness.run([sys.executable, "-S", "-c", script], environment, timeout=60)
+            self.assertIn(status, (1, 2, 5, 127, -signal.SIGABRT), errors)  # CPython aborts where it cannot start
+            ends.append(status)
+        self.assertNotEqual(ends[0], 5)
+        self.assertEqual(ends[-1], 5)
 
     def test_an_empty_value_is_none(self):
         with self.program(MEMBUDGET_LIMIT="", MEMBUDGET_NAME="", MEMBUDGET_ALLOCATOR="") as (program, errors):
