@@ -6,26 +6,18 @@
 #include "check.h"
 #include "library.h"
 #include "memory.h"
+#include "plugin.h"
 
 enum { LOADS = 150 };
 
 static const char *path;
 
 static void load_use_unload(int flags) {
-  void *library = dlopen(path, flags);
-  REQUIRE(library != NULL);
-  void *(*allocate)(size_t);
-  void (*release)(void *);
-  size_t (*sum)(void);
-  *(void **)&allocate = dlsym(library, "plugin_allocate");
-  *(void **)&release = dlsym(library, "plugin_free");
-  *(void **)&sum = dlsym(library, "plugin_sum");
-  REQUIRE(allocate != NULL && release != NULL && sum != NULL);
-  CHECK_EQ(sum(), 200 * 199 / 2 + 10000 + 500);
-  void *its_block = allocate(3000);
+  const struct plugin plugin = plugin_load(path, flags);
+  void *its_block = plugin.allocate(3000);
   memory_fill(its_block, 3000, 1);
-  release(malloc(4000));
-  CHECK_EQ(dlclose(library), 0);
+  plugin.release(malloc(4000));
+  CHECK_EQ(dlclose(plugin.library), 0);
   CHECK(memory_holds(its_block, 3000, 1));
   free(its_block);
 }

@@ -7,6 +7,7 @@
 #include "check.h"
 #include "library.h"
 #include "memory.h"
+#include "refusals.h"
 
 enum { BLOCKS = 47, TOO_MUCH = 8 << 20 };
 
@@ -18,23 +19,16 @@ static void every_function_refuses(void) {
   void *out = mark, *kept = malloc(5000);
   memory_fill(kept, 5000, 1);
   const struct counters before = now();
-#define REFUSES(call)        \
-  do {                       \
-    errno = 0;               \
-    CHECK((call) == NULL);   \
-    CHECK_EQ(errno, ENOMEM); \
-  } while (0)
-  REFUSES(malloc(size));
-  REFUSES(calloc(size / 8, 8));
-  REFUSES(realloc(NULL, size));
-  REFUSES(realloc(kept, size));
-  REFUSES(reallocarray(kept, size / 8, 8));
-  REFUSES(aligned_alloc(64, size));
-  REFUSES(aligned_alloc(4096, size + 1));
-  REFUSES(memalign(4096, size));
-  REFUSES(valloc(size));
-  REFUSES(pvalloc(size));
-#undef REFUSES
+  CHECK_REFUSED(malloc(size));
+  CHECK_REFUSED(calloc(size / 8, 8));
+  CHECK_REFUSED(realloc(NULL, size));
+  CHECK_REFUSED(realloc(kept, size));
+  CHECK_REFUSED(reallocarray(kept, size / 8, 8));
+  CHECK_REFUSED(aligned_alloc(64, size));
+  CHECK_REFUSED(aligned_alloc(4096, size + 1));
+  CHECK_REFUSED(memalign(4096, size));
+  CHECK_REFUSED(valloc(size));
+  CHECK_REFUSED(pvalloc(size));
   errno = 7;
   CHECK_EQ(posix_memalign(&out, 64, size), ENOMEM);
   CHECK_EQ(errno, 7);

@@ -7,6 +7,7 @@
 #include "check.h"
 #include "library.h"
 #include "memory.h"
+#include "refusals.h"
 
 static __rlimit_resource_t resource = RLIMIT_AS;
 static struct rlimit unlimited;
@@ -28,22 +29,15 @@ static void every_function_says_enomem(void) {
   void *block = mark, *kept = malloc(5000);
   memory_fill(kept, 5000, 1);
   limit_memory(64 * MIB);
-#define SAYS_ENOMEM(call)    \
-  do {                       \
-    errno = 0;               \
-    CHECK((call) == NULL);   \
-    CHECK_EQ(errno, ENOMEM); \
-  } while (0)
-  SAYS_ENOMEM(malloc(size));
-  SAYS_ENOMEM(calloc(size / 8, 8));
-  SAYS_ENOMEM(realloc(NULL, size));
-  SAYS_ENOMEM(realloc(kept, size));
-  SAYS_ENOMEM(reallocarray(kept, size / 8, 8));
-  SAYS_ENOMEM(aligned_alloc(64, size));
-  SAYS_ENOMEM(memalign(4096, size));
-  SAYS_ENOMEM(valloc(size));
-  SAYS_ENOMEM(pvalloc(size));
-#undef SAYS_ENOMEM
+  CHECK_REFUSED(malloc(size));
+  CHECK_REFUSED(calloc(size / 8, 8));
+  CHECK_REFUSED(realloc(NULL, size));
+  CHECK_REFUSED(realloc(kept, size));
+  CHECK_REFUSED(reallocarray(kept, size / 8, 8));
+  CHECK_REFUSED(aligned_alloc(64, size));
+  CHECK_REFUSED(memalign(4096, size));
+  CHECK_REFUSED(valloc(size));
+  CHECK_REFUSED(pvalloc(size));
   CHECK_EQ(posix_memalign(&block, 64, size), ENOMEM);
   CHECK(block == mark);
   CHECK(memory_holds(kept, 5000, 1));
