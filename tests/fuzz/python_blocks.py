@@ -1,6 +1,7 @@
 """The Python readers on mutated blocks, always the same ones: they give figures, or one of the errors they promise."""
 
 import argparse
+import ctypes
 import os
 import random
 import shutil
@@ -58,12 +59,64 @@ def read_all(target):
     return came
 
 
+class HostileView:
+    """What the module in C may be handed as a view: attributes that are missing, raise, or are anything at all."""
+
+    def __init__(self, chance, byte):
+        self.chance, self.byte = chance, byte
+
+    def anything(self):
+        kind = self.chance.randrange(8)
+        if kind == 0:
+            raise OSError("gone")
+        return (None, "text", -1, 2**70, 1.5, self.chance.randrange(256), b"\xff", [])[kind]
+
+    @property
+    def level_address(self):
+        if self.chance.random() < 0.3:
+            return ctypes.addressof(self.byte)
+        value = self.anything()
+        return None if isinstance(value, int) else value  # a number is believed
+
+    def read_level_byte(self):
+        return self.anything()
+
+
+def hostile_views(reader_type, chance, runs):
+    """Levels, or exceptions: how many of the former."""
+    byte, came = ctypes.c_ubyte(255), 0
+    reader = reader_type()
+    levels = (tuple(range(256)), tuple(object() for _ in range(256)), (), tuple(range(255)), [0] * 256, None)
+    for _ in range(runs):
+        if chance.random() < 0.02:
+            reader = reader_type()
+        try:
+            reader._read_from(HostileView(chance, byte), chance.choice(levels[:2] if chance.random() < 0.8 else levels))
+        except (AttributeError, TypeError, ValueError, OverflowError, OSError):
+            pass
+        byte.value = chance.randrange(256)
+        try:
+            came += reader.level is not None and reader.crossed in (False, True)
+        except (AttributeError, TypeError, ValueError, OverflowError, OSError):
+            pass
+    return came
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=400)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--module", action="store_true", help="by the module in C, which has to be there")
     options = parser.parse_args()
     chance = random.Random(options.seed)
+    if options.module:
+        import _membudget
+        if not issubclass(membudget.Budget, _membudget.Reader):
+            raise SystemExit("the package does not read by the module in C")
+        came = hostile_views(_membudget.Reader, chance, 100 * options.runs)
+        print(f"{came} levels of hostile views")
+        if came < options.runs:
+            raise SystemExit("too few levels came at all")
     own, other = (tempfile.mkdtemp(prefix="membudget-fuzz.", dir="/dev/shm") for _ in range(2))
     program, image = good_block(own)
     os.environ["MEMBUDGET_DIR"] = other
