@@ -32,8 +32,8 @@ class ProfileCase(CliCase):
             said[name] = int(number)
         self.fail("it ended early")
 
-    def script(self, text):
-        path = os.path.join(self.scratch(), "program.py")
+    def script(self, text, name="program.py"):
+        path = os.path.join(self.scratch(), name)
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
         return path

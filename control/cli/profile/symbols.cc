@@ -12,6 +12,7 @@
 #include <set>
 
 #include "control/cli/profile/perf_map.h"
+#include "control/cli/profile/units.h"
 
 namespace membudget::cli::profile {
 namespace {
@@ -71,35 +72,35 @@ class Files {
   }
 
   // What runs at `address`: inlined calls first.
-  std::vector<Line> lines_of(Dwfl_Module *module, uint64_t address) const {
-    std::vector<Line> lines = inlined_lines(module, address);
+  std::vector<Line> lines_of(Dwfl_Module *module, uint64_t address) {
+    Dwarf_Addr bias = 0;
+    Dwarf_Die *unit = units_.unit_of(module, address, &bias);
+    Line line = unit ? source_of(unit, address - bias) : Line{};
+    std::vector<Line> lines = inlined_lines(unit, address - bias, line);
     if (!lines.empty()) return lines;
-    Line line = source_of(module, address);
     line.function = demangled(dwfl_module_addrname(module, address));
     if (line.function.empty() && line.file.empty()) return {};
     return {line};
   }
 
  private:
-  static Line source_of(Dwfl_Module *module, uint64_t address) {
+  static Line source_of(Dwarf_Die *unit, Dwarf_Addr address) {
     Line line;
     int number = 0;
-    Dwfl_Line *source = dwfl_module_getsrc(module, address);
-    const char *file = source ? dwfl_lineinfo(source, nullptr, &number, nullptr, nullptr, nullptr) : nullptr;
-    if (file) line.file = file;
-    line.line = number;
+    Dwarf_Line *source = dwarf_getsrc_die(unit, address);
+    const char *file = source ? dwarf_linesrc(source, nullptr, nullptr) : nullptr;
+    if (file && dwarf_lineno(source, &number) == 0) line = {"", file, number};
     return line;
   }
 
-  static std::vector<Line> inlined_lines(Dwfl_Module *module, uint64_t address) {
-    Dwarf_Addr bias = 0;
-    Dwarf_Die *unit = dwfl_module_addrdie(module, address, &bias), *found = nullptr;
-    int count = unit ? dwarf_getscopes(unit, address - bias, &found) : 0;
+  // The calls around `line`, which is at `address`.
+  static std::vector<Line> inlined_lines(Dwarf_Die *unit, Dwarf_Addr address, Line line) {
+    Dwarf_Die *found = nullptr;
+    int count = unit ? dwarf_getscopes(unit, address, &found) : 0;
     std::unique_ptr<Dwarf_Die, decltype(&free)> scopes(found, free);
     Dwarf_Files *files = nullptr;
     if (unit) dwarf_getsrcfiles(unit, &files, nullptr);
     std::vector<Line> lines;
-    Line line = source_of(module, address);
     for (int i = 0; i < count; ++i) {
       Dwarf_Die *scope = scopes.get() + i;
       int tag = dwarf_tag(scope);
@@ -117,6 +118,7 @@ class Files {
   static inline const Dwfl_Callbacks callbacks = {dwfl_linux_proc_find_elf, dwfl_standard_find_debuginfo, nullptr,
                                                   &debug_path};
   Dwfl *dwfl_;
+  Units units_;
 };
 
 class Symbolizer {
