@@ -193,7 +193,8 @@ std::string needed_sanitizer(const std::string &path) {
   for (const Elf64_Dyn &entry : sections.entries<Elf64_Dyn>(".dynamic")) {
     if (entry.d_tag != DT_NEEDED) continue;
     std::string_view library = sections.dynamic_name(entry.d_un.d_val);
-    if (library.starts_with("libasan.so") || library.starts_with("libhwasan.so")) return std::string(library);
+    for (const char *name : {"libasan.so", "libhwasan.so", "libclang_rt.asan", "libclang_rt.hwasan"})  // gcc's, clang's
+      if (library.starts_with(name)) return std::string(library);
   }
   return {};
 }

@@ -236,7 +236,9 @@ class Refusals(RunCase):
         self.refuse(2, "run", "--", STATIC, says="static")
 
     def test_sanitizer(self):
-        self.refuse(2, "run", "--", os.environ["MEMBUDGET_TEST_SANITIZED"], says="AddressSanitizer")
+        for program in os.environ["MEMBUDGET_TEST_SANITIZED"].split(":"):
+            with self.subTest(program):
+                self.refuse(2, "run", "--", program, says="AddressSanitizer")
 
     def test_static_interpreter(self):
         self.refuse(2, "run", "--", self.executable(f"#!{STATIC}\n"), says="static")
