@@ -7,6 +7,8 @@
 
 #include <random>
 #include <string>
+#include <tuple>
+#include <type_traits>
 #include <vector>
 
 namespace membudget {
@@ -85,6 +87,20 @@ TEST(Settings, GoodValuesAreTakenInSilence) {
       EXPECT_STREQ(read({variable.name + std::string("=") + value}).errors, "") << variable.name << '=' << value;
 }
 
+// All but the errors, and but the padding. Names every member: one that is added has to be added here.
+bool are_the_same(const Settings &a, const Settings &b) {
+  const auto values = [](const Settings &s) {
+    const auto &[allocator, name, directory, limits, measure, children, mmap_threshold, trim_threshold, arenas,
+                 python_malloc, profile_bytes, profile_directory, log, errors] = s;
+    const auto bytes = [](const Limits &l) { return std::string(reinterpret_cast<const char *>(&l), sizeof l); };
+    return std::make_tuple(std::string(allocator), std::string(name), std::string(directory), bytes(limits), measure,
+                           children, mmap_threshold, trim_threshold, arenas, python_malloc, profile_bytes,
+                           std::string(profile_directory), log);
+  };
+  static_assert(std::has_unique_object_representations_v<Limits>);
+  return values(a) == values(b);
+}
+
 // One line: variable, value, what is allowed. And the default stays.
 TEST(Settings, BadValuesAreReportedAndLeaveTheDefault) {
   const Settings plain;
@@ -97,8 +113,7 @@ TEST(Settings, BadValuesAreReportedAndLeaveTheDefault) {
       EXPECT_EQ(error.rfind(variable.name + ("=" + shown), 0), 0u) << error;
       EXPECT_NE(error.find(variable.allowed), std::string::npos) << error;
       EXPECT_EQ(error.find('\n'), error.size() - 1) << error;
-      s.errors[0] = '\0';
-      EXPECT_EQ(memcmp(&s, &plain, offsetof(Settings, errors)), 0) << variable.name << '=' << value;
+      EXPECT_TRUE(are_the_same(s, plain)) << variable.name << '=' << value;
     }
   }
 }
