@@ -178,6 +178,37 @@ class Live(CliCase):
         self.assertIn("\x1b[?1049l", self.raw)
         self.assertEqual(len(targets), 6)
 
+    def test_keys_that_move_and_turn(self):
+        down, up, home, page_down, page_up = "\x1bOB", "\x1bOA", "\x1bOH", "\x1b[6~", "\x1b[5~"
+        for i in range(6):
+            Target(self, "--name", f"g{i}")
+        process = self.start("--sort", "name", rows=8)
+        self.assertNotIn("g4", self.until("g3"))
+        self.until("g5", page_down * 2)
+        self.until("g0", page_up * 2)
+        self.until("g4", down * 4)
+        self.until("g0", up * 4)
+        self.until("g5", page_down * 2)
+        self.until("g0", home)
+        self.until("sorted by counted", ">")
+        self.until("sorted by name", "<")
+        self.until("sorted by share", "P")
+        os.write(self.master, b"\x1b[21~")  # F10
+        self.assertEqual(process.wait(timeout=5), 0)
+
+    def test_typing_a_filter(self):
+        Target(self, "--name", "one")
+        process = self.start()
+        self.until("no limit")
+        self.until("Nothing matches", "/on~\n")
+        self.until("no limit", "/\x7fe\n")
+        self.until("Nothing matches", "/~\n")
+        self.until("no limit", "\x1b")
+        self.until("Nothing matches", "/~")
+        self.until("no limit", "\x1b")  # ends the typing, and clears what was typed
+        os.write(self.master, b"q")
+        self.assertEqual(process.wait(timeout=5), 0)
+
     def test_a_terminal_that_is_not_known(self):
         process = self.start(TERM="no-such-terminal")
         self.assertEqual(process.wait(timeout=5), 1)
