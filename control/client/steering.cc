@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <membudget/profile.h>
 
@@ -27,12 +28,23 @@ int check_writable(const membudget_t *budget, int64_t bytes) {
   return view_of(budget).block.writable ? 0 : -EACCES;
 }
 
-// One process that was asked, and what it was asked: a number that another word follows when it is done.
+// One process that was asked, and what it was asked: a number that another word follows when it is done. When it has
+// ended another one may get its slot, which begins the numbers anew.
 struct Asked {
   Process *process;
+  uint64_t generation;
+  int32_t pid;
   uint32_t request;
   const uint32_t *done;
 };
+
+Asked asked_of(Process *p, const uint32_t *done) {
+  return {p, __atomic_load_n(&p->generation, __ATOMIC_ACQUIRE), p->pid, 0, done};
+}
+
+bool slot_is_anothers(const Asked &asked) {
+  return __atomic_load_n(&asked.process->generation, __ATOMIC_ACQUIRE) != asked.generation;
+}
 
 bool has_answered(const Asked &asked) {
   return static_cast<int32_t>(__atomic_load_n(asked.done, __ATOMIC_ACQUIRE) - asked.request) >= 0;
@@ -44,7 +56,9 @@ int await_answer(const Block &block, const Asked &asked, int64_t deadline) {
   for (;;) {
     budget_request_attention(block, asked.process);
     uint32_t seen = __atomic_load_n(asked.done, __ATOMIC_ACQUIRE);
-    if (has_answered(asked)) return 0;
+    bool is_done = has_answered(asked);
+    if (slot_is_anothers(asked)) return -ESRCH;
+    if (is_done) return 0;
     if (!slot_is_taken(asked.process)) return -ESRCH;
     int64_t left = deadline - kernel_ns();
     if (left <= 0) return -ETIMEDOUT;
@@ -54,21 +68,21 @@ int await_answer(const Block &block, const Asked &asked, int64_t deadline) {
 
 // Asks for a profile. False while somebody else's request is under way: the process answers the last one only.
 bool ask_for_profile(const Block &block, Process *p, Asked *asked) {
+  *asked = asked_of(p, &p->profile_done);
   uint32_t done = __atomic_load_n(&p->profile_done, __ATOMIC_ACQUIRE), last = done;
-  *asked = {p, done + 1, &p->profile_done};
-  if (!__atomic_compare_exchange_n(&p->profile_request, &last, done + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
-    asked->request = last;
-    return false;
-  }
+  bool is_ours =
+      __atomic_compare_exchange_n(&p->profile_request, &last, done + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+  asked->request = is_ours ? done + 1 : last;
+  if (!is_ours) return false;
   budget_request_attention(block, p);
   return true;
 }
 
 // Waits for others' requests to be answered, then asks, and waits for the answer: 0, -ESRCH, -ETIMEDOUT.
-int await_profile(const Block &block, Asked *asked, bool is_asked, int64_t deadline) {
-  while (!is_asked) {
+int await_profile(const Block &block, Asked *asked, bool *is_asked, int64_t deadline) {
+  while (!*is_asked) {
     if (int error = await_answer(block, *asked, deadline); error != 0) return error;
-    is_asked = ask_for_profile(block, asked->process, asked);
+    *is_asked = ask_for_profile(block, asked->process, asked);
   }
   int error = await_answer(block, *asked, deadline);
   if (error == -ETIMEDOUT) {  // taken back, or it would write a file that nobody removes
@@ -91,7 +105,9 @@ int ask_all(membudget_t *budget, Asked *asked, int *count, int64_t *released) {
       *released += preload_trim();
       return;
     }
-    asked[(*count)++] = {p, __atomic_add_fetch(&p->trim_request, 1, __ATOMIC_ACQ_REL), &p->trim_done};
+    Asked *one = &asked[(*count)++];
+    *one = asked_of(p, &p->trim_done);
+    one->request = __atomic_add_fetch(&p->trim_request, 1, __ATOMIC_ACQ_REL);
     budget_request_attention(view.block, p);
   });
   return any ? 0 : -ESRCH;
@@ -181,12 +197,13 @@ int membudget_profile_each(membudget_t *budget, int64_t timeout_ms,
   int64_t deadline = membudget::kernel_ns() + timeout_ms * 1'000'000;
   for (int i = 0; i < count; ++i) {
     membudget::Process *p = asked[i].process;
-    int error = await_profile(view.block, &asked[i], is_asked[i], deadline);
+    int error = await_profile(view.block, &asked[i], &is_asked[i], deadline);
     if (error == 0) error = -__atomic_load_n(&p->profile_error, __ATOMIC_RELAXED);
     char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/profile-%d-%u" MEMBUDGET_PROFILE_SUFFIX, block_directory(nullptr), p->pid,
+    snprintf(path, sizeof path, "%s/profile-%d-%u" MEMBUDGET_PROFILE_SUFFIX, block_directory(nullptr), asked[i].pid,
              asked[i].request);
-    tell(p->pid, path, error, context);
+    if (error == -ESRCH && is_asked[i]) unlink(path);  // what it wrote, or began to, before it ended
+    tell(asked[i].pid, path, error, context);
   }
   return any ? 0 : -ESRCH;
 }

@@ -4,11 +4,13 @@ import glob
 import json
 import os
 import re
+import signal
+import struct
 import subprocess
 import textwrap
 import xml.dom.minidom
 
-from cli_case import CLI, MIB, Target, main
+from cli_case import CLI, MIB, Target, eventually, main
 from pprof_file import Profile
 from profile_case import PYTHON, SITES, SUFFIX, UNTIL_CLOSED, ProfileCase
 
@@ -183,6 +185,10 @@ class Python(ProfileCase):
 
 
 class Occasions(ProfileCase):
+    def block_word(self, name, offset):
+        with open(os.path.join(self.folder, f"membudget-{name}"), "rb") as file:
+            return struct.unpack("=I", os.pread(file.fileno(), 4, offset))[0]
+
     def test_turned_on_later(self):
         target = Target(self)
         refused = self.refuse(1, "profile", str(target.pid), says="membudget set")
@@ -210,6 +216,24 @@ class Occasions(ProfileCase):
         self.refuse(4, "profile", str(target.pid), "--timeout", "0.1")
         target.tell("a 3000000")
         self.assertEqual([name for name in os.listdir(self.folder) if name.endswith(SUFFIX)], [])
+
+    def test_one_that_was_asked_ends_and_another_gets_its_slot(self):
+        """It is not taken for the other: it has ended, though the other lives, and may be asked by others."""
+        Target(self, "--name", "both", "--limit", "1G")  # has the group stay; takes no stacks
+        asked = Target(self, "--name", "both", "--profile=4K")
+        second_slot = self.block_word("both", 12) + self.block_word("both", 24)  # header_bytes, process_bytes
+        command = subprocess.Popen([CLI, "profile", "both", "--timeout", "600"], stderr=subprocess.PIPE, text=True,
+                                   env=self.environment())
+        self.addCleanup(command.stderr.close)
+        self.addCleanup(command.kill)
+        eventually(lambda: self.block_word("both", second_slot + 144) == 1, "the request")  # profile_request
+        command.send_signal(signal.SIGSTOP)
+        asked.end()
+        other = Target(self, "--name", "both", "--profile=4K")
+        self.assertEqual(self.block_word("both", second_slot + 4), other.pid)
+        command.send_signal(signal.SIGCONT)
+        self.assertEqual(command.wait(60), 3)
+        self.assertIn("ended", command.stderr.read())
 
     def test_requests_at_the_same_time(self):
         """Each gets a profile of its own; the process answers one after the other."""
