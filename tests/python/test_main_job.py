@@ -1,13 +1,16 @@
 """The main job: every event read is in the database, whatever the input and however it ends."""
 
 import collections
+import fcntl
 import json
 import os
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import unittest
 
@@ -53,6 +56,16 @@ class MainJobTestCase(BlockTestCase):
     def rows(self):
         with sqlite3.connect(self.db) as db:
             return {key: (payload, count) for key, payload, count in db.execute("SELECT * FROM events")}
+
+    def wait_until_stored(self):
+        """Until the first batch is in the database."""
+        rows = {}
+        while not rows:
+            time.sleep(0.05)
+            try:
+                rows = os.path.exists(self.db) and self.rows()
+            except sqlite3.OperationalError:  # no table yet, or it is being written
+                pass
 
     def assert_stored(self, text):
         """The database holds the last payload and the number of events of each key in the JSON lines."""
@@ -181,7 +194,8 @@ class StopTest(MainJobTestCase):
     def test_while_it_waits_for_input(self):
         with subprocess.Popen(self.command(), stdin=subprocess.PIPE) as process:
             os.write(process.stdin.fileno(), b'{"key": "a", "payload": "b"}\n{"key": "cut')
-            time.sleep(1)
+            while struct.unpack("i", fcntl.ioctl(process.stdin, termios.FIONREAD, bytes(4)))[0]:
+                time.sleep(0.05)  # until it has read that, and waits
             process.terminate()
             self.assertEqual(process.wait(60), 143)
         self.assertEqual(self.rows(), {"a": ("b", 1)})
@@ -258,7 +272,7 @@ class WholeJobTest(MainJobTestCase):
         with subprocess.Popen(
             self.main("--limit", "24M", "--events", "10000000"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         ) as process:
-            time.sleep(3)
+            self.wait_until_stored()
             process.terminate()
             printed = process.communicate(timeout=60)[0].decode()
         self.assertEqual(process.returncode, 143)
@@ -290,7 +304,7 @@ class WholeJobTest(MainJobTestCase):
                 self.main("--limit", "64M", "--events", "10000000", "--workers", "3"), stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL, start_new_session=True,
             ) as process:
-                time.sleep(4)
+                self.wait_until_stored()
                 send(process)
                 printed = process.communicate(timeout=60)[0].decode()
             self.assertEqual(process.returncode, 143, printed)
@@ -305,7 +319,7 @@ class WholeJobTest(MainJobTestCase):
             self.main("--limit", "64M", "--events", "10000000", "--workers", "2"), stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, start_new_session=True,
         ) as process:
-            time.sleep(3)
+            self.wait_until_stored()
             found = subprocess.run(["pgrep", "-g", str(process.pid), "-f", "consumer.py"], stdout=subprocess.PIPE)
             os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
             errors = process.communicate(timeout=60)[1].decode()
