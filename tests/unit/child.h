@@ -11,7 +11,7 @@ namespace membudget::unit {
 pid_t start_child(const std::function<void()> &body);
 
 // Waits for it, kills it after `seconds`, and fails the test unless it exited with 0.
-void expect_child_succeeds(pid_t child, int seconds = 120);
+void expect_child_succeeds(pid_t child, int seconds = 540);
 
 inline void in_child(const std::function<void()> &body) { expect_child_succeeds(start_child(body)); }
 
