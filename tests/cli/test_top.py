@@ -114,7 +114,7 @@ class Live(CliCase):
         self.until("Filter: sec", "/sec")
         self.until("filter: sec", "\n")
         os.write(self.master, b"q")
-        self.assertEqual(process.wait(timeout=5), 0)
+        self.assertEqual(process.wait(timeout=20), 0)
         self.read(0.1)
         self.assertIn("\x1b[?1049l", self.raw)  # the screen as it was
         self.assertEqual(termios.tcgetattr(self.slave), self.terminal_settings)
@@ -161,7 +161,7 @@ class Live(CliCase):
         target.end()
         self.until("Nothing runs")
         os.write(self.master, b"q")
-        self.assertEqual(process.wait(timeout=5), 0)
+        self.assertEqual(process.wait(timeout=20), 0)
 
     def test_more_rows_than_fit(self):
         targets = [Target(self, "--name", f"g{i}") for i in range(6)]
@@ -194,7 +194,7 @@ class Live(CliCase):
         self.until("sorted by name", "<")
         self.until("sorted by share", "P")
         os.write(self.master, b"\x1b[21~")  # F10
-        self.assertEqual(process.wait(timeout=5), 0)
+        self.assertEqual(process.wait(timeout=20), 0)
 
     def test_typing_a_filter(self):
         Target(self, "--name", "one")
@@ -207,7 +207,7 @@ class Live(CliCase):
         self.until("Nothing matches", "/~")
         self.until("no limit", "\x1b")  # ends the typing, and clears what was typed
         os.write(self.master, b"q")
-        self.assertEqual(process.wait(timeout=5), 0)
+        self.assertEqual(process.wait(timeout=20), 0)
 
     def test_a_terminal_that_is_not_known(self):
         process = self.start(TERM="no-such-terminal")
@@ -218,7 +218,7 @@ class Live(CliCase):
         Target(self, "--name", "x" * 64, "--limit", "64M")
         process = self.start("--once")
         text = self.read(0.5)
-        self.assertEqual(process.wait(timeout=5), 0)
+        self.assertEqual(process.wait(timeout=20), 0)
         self.assertGreater(len(text.splitlines()), 3)
         self.assertLessEqual(max(map(len, text.splitlines())), 80)
 
