@@ -128,7 +128,7 @@ class Python(ProfileCase):
             report = self.report(str(process.pid))
             for name in names:
                 live, error, _ = self.sites(report, f"{name} ")
-                self.assertLess(abs(live - 10e6), 6 * error, f"{name}: {[site['where'] for site in report['sites']][:8]}")
+                self.assertLess(abs(live - 10e6), max(6 * error, 2e5), f"{name}: {[site['where'] for site in report['sites']][:8]}")
             self.assertIn("pr\u00f6gr\u00e4m\u6570.py:", report["sites"][0]["where"])
 
     def test_stacks_are_whole(self):
