@@ -8,6 +8,7 @@ import os
 import sqlite3
 
 _PAGE_BYTES = 1 << 16
+_HEAD_PAGES = 2  # of an empty database with one table
 _ROOM_SHARE = 5 / 4  # of the cgroup: for a batch and what pages leave unused
 _INSERT = "INSERT INTO events VALUES (?, ?, ?)"
 _LARGE_BYTES = 1 << 20  # from here on in pieces: SQLite then has one copy of the value, not two
@@ -38,12 +39,32 @@ class Store:
     """Holds one batch at a time: a next one takes its place."""
 
     def __init__(self, path):
-        self._database = sqlite3.connect(path, isolation_level=None)
+        self._path = path
+        with open(path, "rb") as file:
+            self._head = file.read(_HEAD_PAGES * _PAGE_BYTES)
+        self._open()
+
+    def _open(self):
+        self._database = sqlite3.connect(self._path, isolation_level=None)
         for setting in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "secure_delete=OFF"):
             self._database.execute(f"PRAGMA {setting}").fetchall()
 
     def write(self, rows):
-        """(key, payload, count) each, in one transaction."""
+        """(key, payload, count) each, in one transaction; an exception leaves it as new."""
+        try:
+            self._write(rows)
+        except BaseException:
+            self._start_anew()
+            raise
+
+    def _start_anew(self):
+        """There is no journal to roll back by."""
+        self._database.close()
+        with open(self._path, "r+b") as file:
+            file.write(self._head)
+        self._open()
+
+    def _write(self, rows):
         self._database.execute("BEGIN")
         self._database.execute("DELETE FROM events")
         large = []

@@ -105,16 +105,27 @@ assert sizes == [1], sizes
 """
 
 # Each of four processes needs most of the memory at once, in two pieces.
+# Each takes its time between the two halves: who tries while another does gets one half, and spoils both. By turns
+# only first tries do so, three by each of the others.
 LARGE_PAYLOADS_OF_A_GROUP = """
-import os
+import os, time
+spoiled = 0
+def read():
+    global spoiled
+    line = bytes(20 * MIB)
+    spoiled += 1
+    time.sleep(0.15)
+    text = str(line, "ascii")
+    spoiled -= 1
+    return text
 children = []
 for _ in range(4):
     child = os.fork()
     if child == 0:
         with membudget.Batch(process) as batch:
-            for key in range(5):
-                batch[key] = batch.guard(lambda: str(bytes(20 * MIB), "ascii"))
-        os._exit(0 if sum(sizes) == 5 else 1)
+            for key in range(3):
+                batch[key] = batch.guard(read)
+        os._exit(0 if sum(sizes) == 3 and spoiled <= 20 else 1)
     children.append(child)
 assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
 """

@@ -22,16 +22,26 @@ class TurnTest(BlockTestCase):
         if child == 0:
             os.write(writing, b"1" if Turn("group").take() else b"0")
             signal.pause()
+        self.addCleanup(self.end, child)
         self.assertEqual(os.read(reading, 1), b"1")
         os.close(reading)
         os.close(writing)
         return child
 
+    @staticmethod
+    def end(child):
+        """Also when the test fails: who waits for what it prints would wait for the child."""
+        try:
+            if os.waitpid(child, os.WNOHANG)[0] == 0:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+        except ChildProcessError:
+            pass  # it is gone already
+
     def test_is_had_by_one_process(self):
         turn, child = Turn("group"), self.hold_in_a_child()
         self.assertFalse(turn.take())
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        self.end(child)
         self.assertTrue(turn.take(), "it ends with the process that had it")
         self.assertTrue(turn.take(), "and is had already")
         turn.leave()

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import signal
 
-from ._collected import LOOK_AGAIN_S, Collected
+from ._collected import Collected
+from ._retry import LOOK_AGAIN_S, again, in_parts
 from ._sigterm import EXIT_STATUS, may_take_over, put_back
 
 
@@ -106,12 +107,12 @@ class AsyncBatch(Collected):
             return function(*arguments, **keywords)
         except MemoryError:
             pass  # and with it what its traceback holds
-        return await self._try_again(function, *arguments, **keywords)
+        return await self._try_again(lambda: function(*arguments, **keywords))
 
     async def _hand_over(self):
         items, deadline = self._take()
         try:
-            await self._process_batch(items)
+            await self._process(items)
         except BaseException as error:
             self._reserve.flush_ends()
             self._give_back(items, deadline, error)
@@ -125,6 +126,13 @@ class AsyncBatch(Collected):
             if self._items and self._max_age is not None:
                 self._start_timer()
 
+    async def _process(self, items):
+        try:
+            return await self._process_batch(items)
+        except MemoryError:
+            pass  # and with it what its traceback holds
+        await _perform(in_parts(self.budget, self._reserve, items), self._process_batch)
+
     def _is_flushing(self):
         # Done, but never begun: cancelled before its first step.
         return self._flushing is not None and not self._flushing.done()
@@ -132,19 +140,9 @@ class AsyncBatch(Collected):
     def _is_flushed_by_another(self):
         return self._is_flushing() and self._flushing is not asyncio.current_task()
 
-    async def _try_again(self, function, *arguments, **keywords):
+    async def _try_again(self, function):
         await self.flush()
-        self.budget.trim()
-        with contextlib.closing(self._patience()) as patience:
-            for may_try, pause in patience:
-                if may_try:
-                    try:
-                        return function(*arguments, **keywords)
-                    except MemoryError:
-                        pass
-                    self.budget.trim()  # what it got before it failed: the others need it
-                await asyncio.sleep(pause)
-        return function(*arguments, **keywords)
+        return await _perform(again(self.budget, self._reserve, function), None)
 
     def _start_timer(self):
         if not self._is_closed:
@@ -188,3 +186,23 @@ async def _to_its_end(task):
     if cancelled is not None:
         raise cancelled from (None if task.cancelled() else task.exception())
     task.result()
+
+
+async def _perform(steps, process):
+    """perform() with a coroutine function."""
+    with contextlib.closing(steps):
+        answer = None
+        while True:
+            try:
+                step = steps.send(answer)
+            except StopIteration as end:
+                return end.value
+            if isinstance(step, float):
+                await asyncio.sleep(step)
+                continue
+            try:
+                await process(step)
+                answer = True
+            except MemoryError:
+                answer = False
+            step = None

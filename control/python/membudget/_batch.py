@@ -7,7 +7,8 @@ import time
 from collections.abc import MutableMapping
 from threading import get_ident
 
-from ._collected import LOOK_AGAIN_S, Collected
+from ._collected import Collected
+from ._retry import LOOK_AGAIN_S, again, in_parts, perform
 from ._sigterm import Sigterm
 
 _MOMENT_S = 0.0002
@@ -30,6 +31,11 @@ class Batch(Collected, MutableMapping):
 
     When process_batch raises, the items stay in the batch and the exception propagates from the insertion.
     It is not called again for an exception of its own that ends the block; the items are still there.
+
+    Upon MemoryError it is called again, for the items in parts: in halves, each let go before the next, at last by
+    one item, with those that are too much beside others at the end; in a group of processes for up to 30 s, until the
+    others have flushed. So it must undo what it had begun, or be able to do it twice. Where one item by itself is too
+    much, MemoryError propagates, and what is left stays in the batch.
 
     MemoryError upon an insertion, as under MEMBUDGET_HARD_LIMIT: the batch is flushed and the insertion tried
     once more; in a group of processes for up to 30 s, until the others have flushed, too. guard() does so for
@@ -116,7 +122,7 @@ class Batch(Collected, MutableMapping):
         except MemoryError:
             is_refused = True
         if is_refused:
-            self._try_again(self._insert_locked, key, payload)
+            self._try_again(lambda: self._insert_locked(key, payload))
         if (self.budget.crossed or self._must_look) and self._is_due():
             self._flush(only_when_due=True)
 
@@ -155,7 +161,7 @@ class Batch(Collected, MutableMapping):
             return function(*arguments, **keywords)
         except MemoryError:
             pass  # and with it what its traceback holds
-        return self._try_again(function, *arguments, **keywords)
+        return self._try_again(lambda: function(*arguments, **keywords))
 
     @contextlib.contextmanager
     def drain(self):
@@ -214,13 +220,20 @@ class Batch(Collected, MutableMapping):
         with self._lock:
             items, deadline = self._take()
         try:
-            self._process_batch(items)
+            self._process(items)
         except BaseException as error:
             self._keep(items, deadline, error)
             raise
         self._reserve.flush_ends()
         del items
         self._relieve()
+
+    def _process(self, items):
+        try:
+            return self._process_batch(items)
+        except MemoryError:
+            pass  # and with it what its traceback holds
+        perform(in_parts(self.budget, self._reserve, items), self._process_batch)
 
     def _keep(self, items, deadline, error):
         self._reserve.flush_ends()
@@ -262,17 +275,7 @@ class Batch(Collected, MutableMapping):
         if self._flusher != me:  # what process_batch puts back when it is the last is there to be seen
             self._check_open()
 
-    def _try_again(self, function, *arguments, **keywords):
+    def _try_again(self, function):
         """After MemoryError: hands the items over, has the allocator give back what that has freed, and calls it."""
         self.flush()
-        self.budget.trim()
-        with contextlib.closing(self._patience()) as patience:
-            for may_try, pause in patience:
-                if may_try:
-                    try:
-                        return function(*arguments, **keywords)
-                    except MemoryError:
-                        pass
-                    self.budget.trim()  # what it got before it failed: the others need it
-                time.sleep(pause)
-        return function(*arguments, **keywords)
+        return perform(again(self.budget, self._reserve, function), None)

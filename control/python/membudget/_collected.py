@@ -6,12 +6,9 @@ from collections.abc import Mapping
 
 from ._attach import attach
 from ._reserve import Reserve
-from ._turn import Turn
 
-LOOK_AGAIN_S = 0.02  # how often those who wait for memory look whether the level has fallen
 _SHARE_TO_GROW = 32  # of the limit: 3 %
 _LEAST_GROWTH_BYTES = 1 << 20
-_OTHERS_S = 30.0  # to wait for one's turn, and then for the other processes of the group to hand over what they hold
 
 
 class Collected(Mapping):
@@ -33,26 +30,6 @@ class Collected(Mapping):
         self._resume_bytes = 0  # counted bytes to reach before pressure counts again
         self._error = None  # what the last process_batch raised, if it did
         self._is_closed = False
-
-    def _patience(self):
-        """After MemoryError and a flush of one's own: (whether to try again, seconds to sleep then), over and over.
-
-        Nothing at all where this process is alone. The others of a group fill what room there is, find the budget
-        crossed, and flush: then there is room for a moment, for one of those that wait. Close it when it has worked.
-        """
-        view = getattr(self.budget, "_view", None)
-        if not getattr(view, "has_company", False):
-            return
-        turn = Turn(view.header().name.decode())
-        start = time.monotonic()
-        try:
-            while time.monotonic() < start + _OTHERS_S:
-                had_turn = turn.take()
-                yield had_turn, LOOK_AGAIN_S
-                if not had_turn and turn.take():
-                    start = time.monotonic()
-        finally:
-            turn.leave()
 
     def __getitem__(self, key):
         return self._items[key]

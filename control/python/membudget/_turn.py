@@ -16,10 +16,13 @@ _SET_LOCK = getattr(fcntl, "F_OFD_SETLK", 37)  # from Python 3.9 on it has a nam
 
 
 class Turn:
-    """To be asked for with take(), and given up with leave(). Where the block cannot be opened it is everybody's."""
+    """To be asked for with take(), and given up with leave(). Where the block cannot be opened it is everybody's.
+
+    `is_mine`: whether this process has it, as last asked for.
+    """
 
     def __init__(self, group):
-        self._is_mine = False
+        self.is_mine = False
         try:
             self._file = os.open(path_of(group), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
@@ -27,16 +30,16 @@ class Turn:
 
     def take(self):
         """Whether this process has the turn, now or already. Does not wait."""
-        if not self._is_mine:
-            self._is_mine = self._file is None or self._can_lock()
-        return self._is_mine
+        if not self.is_mine:
+            self.is_mine = self._file is None or self._can_lock()
+        return self.is_mine
 
     def leave(self):
         """Lets the next one have it."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
-        self._is_mine = False
+        self.is_mine = False
 
     def _can_lock(self):
         try:
