@@ -58,14 +58,14 @@ Reading read(bool is_forked) {
 // From the level critical or a flush on until memory grows again, what is freed is to leave the footprint: mimalloc
 // gives back what becomes free while it is told to do so at once, and keeps for long what did before. (All the time it
 // would cost several times the CPU.)
-void follow(const Header *h, int64_t counted, bool is_flushing) {
+void follow(const Header *h, int64_t own_counted, bool is_flushing) {
   static bool gives_back;
   static int64_t lowest;
   constexpr int64_t kGrownShare = 16;
   if (startup_allocator() != AllocatorKind::mimalloc) return;
   bool is_emptied = is_flushing || block_level(h) == MEMBUDGET_CRITICAL;
-  if (is_emptied || counted < lowest) lowest = counted;
-  bool wanted = is_emptied || (gives_back && counted < lowest + h->limit_bytes / kGrownShare);
+  if (is_emptied || own_counted < lowest) lowest = own_counted;
+  bool wanted = is_emptied || (gives_back && own_counted < lowest + h->limit_bytes / kGrownShare);
   if (wanted == gives_back) return;
   gives_back = wanted;
   dynamic_give_back_at_once(wanted);

@@ -154,7 +154,7 @@ void evaluate_locked(const Block &block, Process *self, int64_t fresh_bytes) {
   MEMBUDGET_YIELD_POINT();
   if (__atomic_load_n(&block.header->allowance_sequence, __ATOMIC_ACQUIRE) != evaluation) return;  // see distribute()
   set_level(block, level, totals);
-  if (self) footprint_follow(block.header, self, totals.counted());
+  if (self) footprint_follow(block.header, self);
   MEMBUDGET_YIELD_POINT();
   distribute(block, totals, evaluation);
   __atomic_compare_exchange_n(&block.header->allowance_sequence, &evaluation, evaluation + 1, false, __ATOMIC_SEQ_CST,
@@ -311,7 +311,8 @@ bool budget_fits(const Block &block, const Process *self, int64_t more, int64_t 
   int64_t hard = load(h->hard_limit_bytes);
   if (hard <= 0) return true;
   __atomic_thread_fence(__ATOMIC_SEQ_CST);  // of two that add at the same time, one sees the other
-  int64_t most = hard - load(h->overhead_bytes) + (request <= kSmallRequest ? kEmergencyBytes : 0);
+  int64_t overhead = load(h->overhead_bytes) + (request >= kLargeRequest ? load(h->doubtful_bytes) : 0);
+  int64_t most = hard - overhead + (request <= kSmallRequest ? kEmergencyBytes : 0);
   Totals totals = group_totals(block);
   return totals.counted() <= most - more - reserve_kept_from(h, self, totals, request);
 }
@@ -345,7 +346,7 @@ bool budget_makes_room(const Block &block, Process *self, const Request &request
 
 void budget_set_reserve(const Block &block, Process *self, int64_t bytes) {
   under_lock(block, [&](const BlockLock &) {
-    reserve_set(block.header, bytes);
+    reserve_set(block, bytes);
     evaluate_locked(block, self, 0);
   });
 }

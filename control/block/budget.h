@@ -80,8 +80,9 @@ constexpr int64_t kLargeRequest = 1 << 20;
 bool budget_reap_is_due(const Block &);
 
 // Whether the group's counted bytes would stay within the hard limit with `more` bytes on top, for a request of
-// `request` bytes of `self` (NULL: of nobody who flushes, see reserve.h). True where there is no hard limit. No allocation passes it unseen: as with a level's mark,
-// the allowances end there.
+// `request` bytes, a large one with the overhead that is in doubt (see footprint.h), of `self` (NULL: of nobody who
+// flushes, see reserve.h). True where there is no hard limit. No allocation passes it unseen: as with a level's mark, the
+// allowances end there.
 bool budget_fits(const Block &, const Process *self, int64_t more, int64_t request);
 
 // The same, after members that died were taken off, and the footprint has been measured anew and what allocators

@@ -87,13 +87,28 @@ int64_t fresh_bytes_of(const Block &block) {
   return sum;
 }
 
+// Freed since most was counted besides fresh blocks, but for what the kernel has got back since.
+int64_t freed_and_kept(Header *h, int64_t charged, int64_t besides) {
+  int64_t freed = load(h->fresh_counted_bytes) - besides;
+  if (freed <= 0) {
+    store(h->fresh_counted_bytes, besides);
+    store(h->fresh_charged_bytes, charged);
+    return 0;
+  }
+  return at_least_zero(freed - at_least_zero(load(h->fresh_charged_bytes) - charged));
+}
+
 // Of the whole cgroup. Nobody knows whether a large block has been touched: calloc may have written to it, or taken it
-// from what the allocator kept. Then the overhead is what it was before, as far as the kernel's account allows.
-int64_t overhead_of_cgroup(const Header *h, int64_t charged, int64_t counted, int64_t fresh_bytes) {
-  int64_t untouched = at_least_zero(charged - (counted - fresh_bytes));
-  if (fresh_bytes <= kLargeFresh) return untouched;
-  int64_t touched = at_least_zero(charged - counted);
-  return largest(touched, smallest(untouched, load(h->overhead_bytes)));
+// from what the allocator kept. Then the overhead is what it was before, as far as the kernel's account allows; what was
+// freed since, and allocators may keep, is in doubt.
+int64_t overhead_of_cgroup(Header *h, int64_t charged, int64_t counted, int64_t fresh_bytes) {
+  int64_t besides = counted - fresh_bytes, untouched = at_least_zero(charged - besides);
+  bool is_known = fresh_bytes <= kLargeFresh;
+  if (is_known) store(h->fresh_counted_bytes, besides);
+  int64_t kept = freed_and_kept(h, charged, besides), touched = at_least_zero(charged - counted);
+  int64_t overhead = is_known ? untouched : largest(touched, smallest(untouched, load(h->overhead_bytes)));
+  store(h->doubtful_bytes, largest(overhead, smallest(untouched, overhead + kept)) - overhead);
+  return overhead;
 }
 
 bool is_spaced(const Header *h) {
@@ -191,8 +206,9 @@ void footprint_trim(const Block &block, Process *self, uint32_t level) {
   if (level == MEMBUDGET_CRITICAL && block_level(h) != level) h->trimmed_crossings = h->crossings + 1;
 }
 
-void footprint_follow(const Header *h, const Process *self, int64_t counted) {
-  if (meter.follow && is_footprint(h)) meter.follow(h, counted, self->flushes_under_way > 0);
+void footprint_follow(const Header *h, const Process *self) {
+  if (!meter.follow || !is_footprint(h)) return;
+  meter.follow(h, process_live_bytes(self) + process_mapped_bytes(self), self->flushes_under_way > 0);
 }
 
 void footprint_note_trimmed(Header *h, int64_t counted) {

@@ -7,6 +7,10 @@
 // cgroup.
 // Memory that is allocated and not touched counts nevertheless: the overhead is never below 0.
 //
+// While a large block may not have been touched yet, what others free meanwhile is taken for kept by their allocators,
+// where the kernel's account does not say otherwise: when the block is touched it would be missing. It is in doubt, and
+// counts against large requests alone: neither a level rises nor is a small request refused for its sake.
+//
 // Everything here is called with the block's lock held, but for the questions that take a const Header.
 #pragma once
 
@@ -26,7 +30,8 @@ struct Reading {
 struct Meter {
   Reading (*read)(bool is_forked);  // a process that inherited memory
   void (*trim)();
-  void (*follow)(const Header *, int64_t counted, bool is_flushing);  // the level or the count have changed
+  // The level, or what this process itself counts, have changed.
+  void (*follow)(const Header *, int64_t own_counted, bool is_flushing);
 };
 void footprint_meter(const Meter &);
 
@@ -59,7 +64,8 @@ void footprint_trim(const Block &, Process *self, uint32_t level);
 // After it, when it has been measured.
 void footprint_note_trimmed(Header *, int64_t counted);
 
-// Tells this process's allocator of the level, the count, and whether this process flushes.
-void footprint_follow(const Header *, const Process *self, int64_t counted);
+// Tells this process's allocator of the level, and what this process counts and whether it flushes: what others of the
+// group allocate says nothing about what becomes free here.
+void footprint_follow(const Header *, const Process *self);
 
 }  // namespace membudget

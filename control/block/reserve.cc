@@ -22,9 +22,10 @@ uint32_t flushes_under_way(const Block &block) {
 
 // The worst that was seen, a quarter more, and the less is known of how flushes differ the more again: twice as much for
 // the first one, shared by their number. And what of the limit lies past the hard limit, and a two-hundredth of it, which
-// shrinks when many flushes were like that; a hundredth at the least. With few flushes seen, not less than a share of
-// the limit that each brings down to a quarter.
-int64_t learned(const Header *h) {
+// shrinks when many flushes were like that; a hundredth at the least. In a group it does not shrink, and is a
+// four-hundredth for each process, up to eight: what their allocators take between two measurements, together. With few
+// flushes seen, not less than a share of the limit that each brings down to a quarter.
+int64_t learned(const Header *h, uint32_t processes) {
   int64_t limit = load(h->limit_bytes);
   int64_t seen = load(h->flush_worst_bytes);
   int64_t flushes = at_least_zero(static_cast<int64_t>(h->flushes));
@@ -32,6 +33,7 @@ int64_t learned(const Header *h) {
   int64_t hard = load(h->hard_limit_bytes);
   int64_t out_of_reach = hard > 0 ? at_least_zero(limit - hard) : 0;
   int64_t drift = limit / 200 * 8 / smallest(largest(flushes, 8), 32);
+  if (processes > 1) drift = limit / 400 * smallest(largest(processes, 2), 8);
   int64_t reserve =
       largest(first, seen + seen / 4 + 2 * seen / largest(flushes, 1)) + largest(limit / 100, out_of_reach + drift);
   return smallest(reserve, limit / 2);
@@ -39,9 +41,11 @@ int64_t learned(const Header *h) {
 
 }  // namespace
 
-void reserve_set(Header *h, int64_t bytes) {
+void reserve_set(const Block &block, int64_t bytes) {
+  Header *h = block.header;
   h->reserve_is_learned = bytes < 0;
-  store(h->reserve_bytes, bytes < 0 ? learned(h) : smallest(bytes, load(h->limit_bytes) / 2));
+  int64_t most = load(h->limit_bytes) / 2;
+  store(h->reserve_bytes, bytes < 0 ? learned(h, group_totals(block).processes) : smallest(bytes, most));
 }
 
 void reserve_flush_begins(const Block &block, Process *self) {
@@ -74,7 +78,7 @@ void reserve_flush_ends(const Block &block, Process *self) {
   --self->flushes_under_way;
   // One of a few items says little about that of a full batch, and in a group one that began below the mark nothing.
   if (start < kFar && peak >= mark(h) / 4 * 3) __atomic_fetch_add(&h->flushes, 1, __ATOMIC_RELAXED);
-  if (h->reserve_is_learned) store(h->reserve_bytes, learned(h));
+  if (h->reserve_is_learned) store(h->reserve_bytes, learned(h, totals.processes));
 }
 
 int64_t reserve_kept_from(const Header *h, const Process *self, const Totals &totals, int64_t request) {

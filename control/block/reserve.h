@@ -15,7 +15,7 @@
 namespace membudget {
 
 // Fixes it, in bytes; negative: it is learned from flushes from here on. The caller evaluates.
-void reserve_set(Header *, int64_t bytes);
+void reserve_set(const Block &, int64_t bytes);
 
 // The process begins, and ends, a flush. Any number at a time in a process, properly nested or not.
 void reserve_flush_begins(const Block &, Process *self);

@@ -104,6 +104,18 @@ TEST(Footprint, TheAllocatorIsToldOfAFlush) {
   });
 }
 
+TEST(Footprint, TheAllocatorIsToldWhatItsOwnProcessCounts) {
+  unit::in_child([] {
+    Budgeted budget(percent(95));
+    Member other(budget);
+    unit::allocated(10 * kMiB);
+    other.grow(30 * kMiB);
+    budget_flush_begins(*budget.block, budget.process);
+    EXPECT_EQ(world.followed, budget.live()) << "how others grow says nothing about what becomes free here";
+    budget_flush_ends(*budget.block, budget.process);
+  });
+}
+
 // What was freed is kept, which nobody has seen since the level fell: a large block must not be added to it.
 TEST(Footprint, ALargeBlockAfterAFlushFindsWhatIsKept) {
   unit::in_child([] {
@@ -251,6 +263,57 @@ TEST(Footprint, WhatAnotherThreadHasNotTouchedYetHidesNoOverhead) {
     world.most_touched = INT64_MAX;
     EXPECT_FALSE(ledger::admits(20 * kMiB));
     EXPECT_EQ(budget.header()->overhead_bytes, 35 * kMiB);
+  });
+}
+
+// What others free meanwhile stays with their allocators: when the block is touched, there is less room by it.
+TEST(Footprint, WhatIsFreedBesideAFreshBlockIsTakenForKept) {
+  unit::in_child([] {
+    Budgeted budget(percent(100), percent(99));
+    grow_until(budget, MEMBUDGET_LOW, 50 * kMiB);
+    world.most_touched = 50 * kMiB;
+    std::thread([] {
+      unit::allocated(1000);
+      ASSERT_TRUE(ledger::admits(40 * kMiB));
+      unit::allocated(40 * kMiB);
+    }).join();
+    world.most_touched = 30 * kMiB;
+    world.charged_to_others = 20 * kMiB;  // no trim of this process gives it back
+    unit::freed(20 * kMiB);
+    footprint_measure(*budget.block, budget.process, budget.live(), 0);
+    EXPECT_EQ(budget.header()->overhead_bytes, 0);
+    EXPECT_NEAR(static_cast<double>(budget.header()->doubtful_bytes), 20.0 * kMiB, 3000);
+    EXPECT_FALSE(ledger::admits(10 * kMiB)) << "70 of 99 are counted, and 20 are kept";
+    EXPECT_TRUE(ledger::admits(20'000)) << "what is in doubt is no reason to refuse small requests";
+    unit::freed(1000);
+    world.charged_to_others = 5 * kMiB;
+    footprint_measure(*budget.block, budget.process, budget.live(), 0);
+    EXPECT_NEAR(static_cast<double>(budget.header()->doubtful_bytes), 5.0 * kMiB, 4000) << "the kernel has got it back";
+    EXPECT_TRUE(ledger::admits(10 * kMiB));
+  });
+}
+
+TEST(Footprint, WhatIsFreedAndTakenAgainBesideAFreshBlockAddsNothingUp) {
+  unit::in_child([] {
+    Budgeted budget(percent(100), percent(99));
+    grow_until(budget, MEMBUDGET_LOW, 50 * kMiB);
+    std::thread([] {
+      unit::allocated(1000);
+      ASSERT_TRUE(ledger::admits(40 * kMiB));
+      unit::allocated(40 * kMiB);
+    }).join();
+    for (int i = 0; i < 100; ++i) {
+      world.most_touched = 49 * kMiB;
+      world.kept = kMiB;
+      unit::freed(kMiB);
+      footprint_measure(*budget.block, budget.process, budget.live(), 0);
+      world.kept = 0;
+      unit::allocated(kMiB / 2);
+      unit::allocated(kMiB / 2);
+      world.most_touched = 50 * kMiB;
+      footprint_measure(*budget.block, budget.process, budget.live(), 0);
+    }
+    EXPECT_EQ(budget.header()->doubtful_bytes, 0);
   });
 }
 

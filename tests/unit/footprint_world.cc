@@ -21,10 +21,23 @@ void trim_world() {
   world.kept = 0;
 }
 
-void follow_world(const Header *, int64_t, bool is_flushing) { world.is_flushing = is_flushing; }
+void follow_world(const Header *, int64_t own_counted, bool is_flushing) {
+  world.is_flushing = is_flushing;
+  world.followed = own_counted;
+}
 
 membudget_amount percent(int64_t value) { return {value * 10'000, MEMBUDGET_UNIT_MILLIONTHS, 1}; }
 membudget_amount bytes(int64_t value) { return {value, MEMBUDGET_UNIT_BYTES, 1}; }
+
+Member::Member(Budgeted &budget) : process(budget.block.join_stranger(4711)), budget_(budget) {
+  process->shard_high = 1;
+}
+
+void Member::grow(int64_t bytes) {
+  process->shards[0].allocated_bytes += bytes;
+  world.charged_to_others += bytes;
+  budget_evaluate(*budget_.block);
+}
 
 Budgeted::Budgeted(membudget_amount limit, membudget_amount hard_limit) : StartedLedger({}) {
   world.ledger = this;

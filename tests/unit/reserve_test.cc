@@ -12,24 +12,6 @@ namespace {
 
 using namespace unit::footprint;
 
-// Another member of the group, that allocates and flushes as the test says.
-struct Member {
-  explicit Member(Budgeted &budget) : budget_(budget), process(budget.block.join_stranger(4711)) {
-    process->shard_high = 1;
-  }
-  void grow(int64_t bytes) {
-    process->shards[0].allocated_bytes += bytes;
-    world.charged_to_others += bytes;
-    budget_evaluate(*budget_.block);
-  }
-
- private:
-  Budgeted &budget_;
-
- public:
-  Process *process;
-};
-
 void flush(Budgeted &budget, int64_t bytes) {
   budget_flush_begins(*budget.block, budget.process);
   unit::allocated(bytes);
@@ -134,6 +116,21 @@ TEST(Reserve, OfAGroupIsNotLearnedFromWhatOthersFillBelowTheMark) {
     other.grow(16 * kMiB);
     budget_flush_ends(*budget.block, budget.process);
     EXPECT_GT(budget.header()->flush_worst_bytes, kMiB) << "what went past the mark counts, whoever it was";
+  });
+}
+
+TEST(Reserve, OfAGroupKeepsWhatItsAllocatorsTakeUnseen) {
+  unit::in_child([] {
+    Budgeted budget(percent(100), percent(99));
+    Member other(budget);
+    budget_set_reserve(*budget.block, budget.process, -1);
+    for (int i = 0; i < 64; ++i) {
+      grow_until(budget, MEMBUDGET_CRITICAL, 100 * kMiB);
+      flush(budget, 1000);
+    }
+    EXPECT_EQ(budget.header()->flushes, 64u);
+    EXPECT_GE(budget.header()->reserve_bytes, kWhole / 100 + kWhole / 400 * 2) << "what their allocators take unseen";
+    EXPECT_LE(budget.header()->reserve_bytes, kWhole / 100 * 2);
   });
 }
 

@@ -194,6 +194,11 @@ struct membudget_header {
   /* What a flush takes: of the group, while at least one of its processes flushes. */
   int64_t flush_start_bytes, flush_peak_bytes, flush_worst_bytes; /* footprint; the worst rise */
   uint64_t flushes;                                               /* that began near the mark */
+
+  /* While a large block may not have been touched yet: where memory stood when most besides it was counted. */
+  int64_t fresh_counted_bytes; /* counted bytes besides it */
+  int64_t fresh_charged_bytes; /* what the kernel charged then */
+  int64_t doubtful_bytes;      /* beside overhead_bytes: freed meanwhile, and perhaps kept */
 };
 
 #define MEMBUDGET_HEADER_BYTES 4096u

@@ -149,6 +149,9 @@ class Header(ctypes.Structure):
         ("flush_peak_bytes", c_int64),
         ("flush_worst_bytes", c_int64),
         ("flushes", c_uint64),
+        ("fresh_counted_bytes", c_int64),
+        ("fresh_charged_bytes", c_int64),
+        ("doubtful_bytes", c_int64),
     ]
 
 
