@@ -40,6 +40,7 @@ TEST(Machine, OwnAnonymousMemoryIsThere) {
 }
 
 TEST(Machine, PrivateMemoryGrowsByWhatAChildCopies) {
+  if (unit::kMemoryHasShadow) GTEST_SKIP() << "ThreadSanitizer's shadow of the memory is copied, too";
   auto *pages = static_cast<char *>(malloc(32 * kMiB));
   for (int64_t i = 0; i < 32 * kMiB; i += 4096) pages[i] = 1;
   unit::in_child([pages] {
