@@ -243,8 +243,8 @@ bool budget_reap_is_due(const Block &block) {
   return block.process_high() > 1 && has_passed(load(block.header->last_reap_ns), kernel_ns(), kEveryNs);
 }
 
-static void note_fresh(Process *self, const Shard *shard, int64_t bytes) {
-  if (self) footprint_note_fresh(self, shard ? static_cast<uint32_t>(shard - self->shards) : 0, bytes);
+static void note_fresh(Process *self, const Shard *shard, int64_t bytes, int64_t counted) {
+  if (self) footprint_note_fresh(self, shard ? static_cast<uint32_t>(shard - self->shards) : 0, bytes, counted);
 }
 
 // Members that died without a word are looked for now and then, so that their bytes leave the total even
@@ -257,7 +257,7 @@ static bool reap_now_and_then(const Block &block) {
 
 void budget_attend(const Block &block, Process *self, Shard *shard, int64_t fresh_bytes) {
   under_lock(block, [&](const BlockLock &lock) {
-    note_fresh(self, shard, fresh_bytes);
+    note_fresh(self, shard, fresh_bytes, fresh_bytes);
     bool is_due = reap_now_and_then(block) || footprint_is_due(block.header);
     if (is_due || !grant(block, shard, lock)) evaluate_locked(block, self, fresh_bytes);
   });
@@ -329,7 +329,7 @@ bool budget_makes_room(const Block &block, Process *self, const Request &request
   bool fits = false;
   under_lock(block, [&](const BlockLock &) {
     bool were_dead = block.process_high() > 1 && process_reap(block, nullptr) > 0;
-    note_fresh(self, request.shard, request.fresh_bytes);
+    note_fresh(self, request.shard, request.fresh_bytes, request.fresh_bytes);
     if (is_measured) footprint_measure(block, self, group_totals(block).counted(), request.fresh_bytes);
     if (is_measured && !budget_fits(block, self, request.more, request.bytes) &&
         footprint_trim_makes_room(h, group_totals(block).counted() + request.more)) {
@@ -339,7 +339,7 @@ bool budget_makes_room(const Block &block, Process *self, const Request &request
     }
     fits = budget_fits(block, self, request.more, request.bytes);
     if (is_measured || were_dead) evaluate_locked(block, self, request.fresh_bytes);
-    if (fits) note_fresh(self, request.shard, largest(request.more, request.fresh_bytes));
+    if (fits) note_fresh(self, request.shard, largest(request.more, request.fresh_bytes), request.fresh_bytes);
   });
   return fits;
 }

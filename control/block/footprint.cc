@@ -77,13 +77,19 @@ int64_t overhead_of_members(const Block &block, Process *self, const Reading &no
   return sum;
 }
 
-// Large blocks of all members, handed out just now.
+int64_t own_counted(const Process *p) { return process_live_bytes(p) + process_mapped_bytes(p); }
+
+// Large blocks that a process was handed out just now. They are gone when most of what they added to its count is; and
+// before it is counted, a block is in nobody's way.
+int64_t fresh_bytes_of(const Process *p, int64_t now) {
+  int64_t fresh = load(p->fresh_bytes), age = now - load(p->fresh_ns);
+  if (fresh <= 0 || age < 0 || age >= kTouchNs) return 0;
+  return own_counted(p) - load(p->fresh_besides_bytes) < fresh / 4 ? 0 : fresh;
+}
+
 int64_t fresh_bytes_of(const Block &block) {
   int64_t sum = 0, now = monotonic_ns();
-  for_each_process(block, [&](Process *p) {
-    int64_t age = now - load(p->fresh_ns);
-    if (age >= 0 && age < kTouchNs) sum += at_least_zero(load(p->fresh_bytes));
-  });
+  for_each_process(block, [&](Process *p) { sum += fresh_bytes_of(p, now); });
   return sum;
 }
 
@@ -141,15 +147,16 @@ void footprint_measure_if_due(const Block &block, Process *self, int64_t counted
     footprint_measure(block, self, counted, fresh_bytes);
 }
 
-void footprint_note_fresh(Process *self, uint32_t shard, int64_t bytes) {
+void footprint_note_fresh(Process *self, uint32_t shard, int64_t bytes, int64_t counted) {
   bool is_same = self->fresh_shard == shard || self->fresh_shard == 0;  // 0: it has got its own shard since
   if (bytes <= kLargeFresh) {
     if (is_same) store(self->fresh_bytes, 0);
     return;
   }
   int64_t now = monotonic_ns();
-  bool are_others = !is_same && !has_passed(load(self->fresh_ns), now, kTouchNs);
-  store(self->fresh_bytes, bytes + (are_others ? load(self->fresh_bytes) : 0));
+  int64_t others = is_same ? 0 : fresh_bytes_of(self, now);
+  store(self->fresh_bytes, bytes + others);
+  store(self->fresh_besides_bytes, own_counted(self) - counted - others);
   self->fresh_shard = shard;
   store(self->fresh_ns, now);
 }
@@ -208,7 +215,7 @@ void footprint_trim(const Block &block, Process *self, uint32_t level) {
 
 void footprint_follow(const Header *h, const Process *self) {
   if (!meter.follow || !is_footprint(h)) return;
-  meter.follow(h, process_live_bytes(self) + process_mapped_bytes(self), self->flushes_under_way > 0);
+  meter.follow(h, own_counted(self), self->flushes_under_way > 0);
 }
 
 void footprint_note_trimmed(Header *h, int64_t counted) {

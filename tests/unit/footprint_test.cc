@@ -317,6 +317,24 @@ TEST(Footprint, WhatIsFreedAndTakenAgainBesideAFreshBlockAddsNothingUp) {
   });
 }
 
+TEST(Footprint, ALargeBlockThatWasFreedIsNoReasonToKeepAnOldFigure) {
+  unit::in_child([] {
+    Budgeted budget(percent(100), percent(99));
+    grow_until(budget, MEMBUDGET_LOW, 20 * kMiB);
+    world.needed_overhead = 30 * kMiB;
+    footprint_measure(*budget.block, budget.process, budget.live(), 0);
+    std::thread([] {
+      unit::allocated(1000);
+      ASSERT_TRUE(ledger::admits(40 * kMiB));
+      unit::allocated(40 * kMiB);
+      unit::freed(40 * kMiB);
+    }).join();
+    world.needed_overhead = 5 * kMiB;
+    footprint_measure(*budget.block, budget.process, budget.live(), 0);
+    EXPECT_EQ(budget.header()->overhead_bytes, 5 * kMiB);
+  });
+}
+
 TEST(Footprint, WhatWasTouchedSinceIsMeasuredAgain) {
   unit::in_child([] {
     Budgeted budget(percent(100), percent(99));

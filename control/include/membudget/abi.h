@@ -127,7 +127,8 @@ struct membudget_process {
   uint32_t fresh_shard;             /* of the thread that was handed fresh_bytes out */
   int64_t fresh_bytes;              /* large blocks that nobody may have touched yet, */
   int64_t fresh_ns;                 /* CLOCK_MONOTONIC, of the last of them */
-  uint64_t reserved[8];
+  int64_t fresh_besides_bytes;      /* counted bytes of this process without them */
+  uint64_t reserved[7];
   char allocator[64];
   char command[256];        /* arguments with spaces between, cut off */
   char config_errors[1024]; /* lines; empty when all settings were good */

@@ -12,7 +12,9 @@ from itertools import islice, repeat
 from ._turn import Turn
 
 LOOK_AGAIN_S = 0.02  # how often those who wait for memory look whether there is some
-_MOST_LOOKS = 1500  # 30 s, for one's turn, and then until the others of the group have handed over what they hold
+_MOST_LOOKS = 1500  # 30 s, until the others of the group have handed over what they hold
+_TRIES_OF_A_TURN = 25  # half a second
+_BETWEEN_TURNS_S = 2.5 * LOOK_AGAIN_S  # the others have looked by then
 _PATIENT_TRIES = 50  # of those: for a second
 _MOST_REFUSED = 16  # items by themselves, one after the other: there is no room at all then
 
@@ -155,22 +157,27 @@ def _trim(budget):
 def _patience(budget):
     """None: try now; else seconds to sleep. Over and over; nothing at all where this process is alone.
 
+    A turn is short: who waits for its own may hold the memory that this one lacks, and need some more to let go of it.
     The others may have taken even what small objects take: that is waited for, too, and next to nothing made meanwhile.
     """
     if not _has_company(budget):
         return
-    turn = None
+    looks, turn = repeat(None, _MOST_LOOKS), None
     try:
-        for _ in repeat(None, _MOST_LOOKS):
-            turn = _asked_for(turn, budget)
-            if turn and turn.is_mine:
-                break
-            yield LOOK_AGAIN_S
-        else:
-            return
-        for _ in repeat(None, _MOST_LOOKS):
-            yield None
-            yield LOOK_AGAIN_S
+        while True:
+            for _ in looks:
+                turn = _asked_for(turn, budget)
+                if turn and turn.is_mine:
+                    break
+                yield LOOK_AGAIN_S
+            else:
+                return
+            for _ in islice(looks, _TRIES_OF_A_TURN):
+                yield None
+                yield LOOK_AGAIN_S
+            turn.leave()
+            turn = None
+            yield _BETWEEN_TURNS_S
     finally:
         if turn:
             turn.leave()
