@@ -1,12 +1,13 @@
 // Allocates by code of two kinds, then prints "ready", and allocates and frees until its standard input ends:
 //   exported, which calls a static function: 100 blocks of 50,000; built optimised, without frame pointers, stripped.
 //   code made at run time (x86-64), which a map for perf names: 100 blocks of 30,000.
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include "profile_wait.h"
 
 static void *kept[200];
 static int kept_count;
@@ -52,12 +53,5 @@ static void call_code_made_at_run_time(void) {
 int main(void) {
   exported();
   call_code_made_at_run_time();
-  printf("ready\n");
-  fflush(stdout);
-  struct pollfd input = {0, POLLIN, 0};
-  while (poll(&input, 1, 1) == 0) {
-    void *volatile block = malloc(1000);
-    free(block);
-  }
-  return 0;
+  return wait_to_be_profiled();
 }

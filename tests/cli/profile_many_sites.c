@@ -2,11 +2,12 @@
 // by another thread too: about 1.7 MB stay of each. Prints a line "site_NN USABLE_BYTES" for each, and "ready"; then
 // allocates and frees until its standard input ends.
 #include <malloc.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "profile_wait.h"
 
 enum { SITES = 64, SITE_BYTES = 2500000, MOST = 2500000 };
 
@@ -78,12 +79,5 @@ int main(void) {
   if (pthread_create(&thread, NULL, free_given, NULL) != 0 || pthread_join(thread, NULL) != 0) abort();
   for (int i = 0; i < kept_count; ++i) live[kept[i].site] += (int64_t)malloc_usable_size(kept[i].block);
   for (int i = 0; i < SITES; ++i) printf("site_%d%d %lld\n", i / 8, i % 8, (long long)live[i]);
-  printf("ready\n");
-  fflush(stdout);
-  struct pollfd input = {0, POLLIN, 0};
-  while (poll(&input, 1, 1) == 0) {
-    void *volatile block = malloc(1000);
-    free(block);
-  }
-  return 0;
+  return wait_to_be_profiled();
 }

@@ -3,10 +3,11 @@
 //   grown: 500 blocks grown by realloc to 40,000; freed_elsewhere: 1,000 of 30,000, all freed by another thread
 // Prints a line "NAME USABLE_BYTES" for each, and "ready".
 #include <malloc.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "profile_wait.h"
 
 static void *kept[200000];
 static void *given[1000];
@@ -67,12 +68,5 @@ int main(void) {
   printf("by_thread %ld\n", bytes);
   printf("grown %ld\n", grown());
   printf("freed_elsewhere %ld\n", freed_elsewhere());
-  printf("ready\n");
-  fflush(stdout);
-  struct pollfd input = {0, POLLIN, 0};
-  while (poll(&input, 1, 1) == 0) {
-    void *volatile block = malloc(1000);
-    free(block);
-  }
-  return 0;
+  return wait_to_be_profiled();
 }

@@ -95,20 +95,26 @@ class Servers(harness.Case):
         """Whether collection is on in the worker that answers."""
         return self.server.get("/")["result"]["collects"]
 
-
-class Uwsgi(Servers):
-    def test_totals(self):
-        self.start(prefork.uwsgi, mib=200)
+    def check_totals(self, server):
+        self.start(server, mib=200)
         self.check_totals_against_the_kernel()
         self.stop()
 
-    def test_prefork(self):
-        self.start(prefork.uwsgi)
+    def check_prefork(self, server):
+        self.start(server)
         workers = self.server.everyone("/")
         self.assertTrue(self.collects())
         self.assertLess(self.copied_by_collection(), 0.2)
         self.check_a_killed_worker_is_replaced(workers)
         self.stop()
+
+
+class Uwsgi(Servers):
+    def test_totals(self):
+        self.check_totals(prefork.uwsgi)
+
+    def test_prefork(self):
+        self.check_prefork(prefork.uwsgi)
 
     def test_prefork_without_preparation(self):
         self.start(prefork.uwsgi, module="catalogue")
@@ -147,17 +153,10 @@ class Uwsgi(Servers):
 
 class Gunicorn(Servers):
     def test_totals(self):
-        self.start(prefork.gunicorn, mib=200)
-        self.check_totals_against_the_kernel()
-        self.stop()
+        self.check_totals(prefork.gunicorn)
 
     def test_prefork(self):
-        self.start(prefork.gunicorn)
-        workers = self.server.everyone("/")
-        self.assertTrue(self.collects())
-        self.assertLess(self.copied_by_collection(), 0.2)
-        self.check_a_killed_worker_is_replaced(workers)
-        self.stop()
+        self.check_prefork(prefork.gunicorn)
 
     def test_prefork_without_preparation(self):
         self.start(prefork.gunicorn, "--preload")

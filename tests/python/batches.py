@@ -33,6 +33,18 @@ class FakeBudget:
         return self.trimmed_bytes
 
 
+class Counted:
+    """Knows how many of its kind there are."""
+
+    alive = 0
+
+    def __init__(self):
+        Counted.alive += 1
+
+    def __del__(self):
+        Counted.alive -= 1
+
+
 class BatchTestCase(unittest.TestCase):
     def setUp(self):
         self.written = []

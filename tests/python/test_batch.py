@@ -3,7 +3,7 @@
 import unittest
 from unittest import mock
 
-from batches import BatchTestCase, FakeBudget, MIB
+from batches import BatchTestCase, Counted, FakeBudget, MIB
 
 import membudget
 
@@ -94,25 +94,16 @@ class DictTest(BatchTestCase):
         self.assertEqual(self.written, [{"a": 1}, {"left over": 1}])
 
     def test_the_dict_is_let_go(self):
-        class Payload:
-            alive = 0
-
-            def __init__(self):
-                Payload.alive += 1
-
-            def __del__(self):
-                Payload.alive -= 1
-
         class Budget(FakeBudget):
             @property
             def crossed(self):
-                return Payload.alive >= 10
+                return Counted.alive >= 10
 
         budget = Budget()
         with membudget.Batch(lambda items: None, budget=budget) as batch:
             for key in range(100):
-                batch[key] = Payload()
-        self.assertEqual((budget.trims, Payload.alive), (0, 0))  # had the level not fallen, it would trim
+                batch[key] = Counted()
+        self.assertEqual((budget.trims, Counted.alive), (0, 0))  # had the level not fallen, it would trim
 
 
 class ErrorTest(BatchTestCase):

@@ -6,7 +6,7 @@ import tempfile
 import unittest
 from unittest import mock
 
-from batches import BatchTestCase
+from batches import BatchTestCase, Counted
 
 import membudget
 from membudget._block import path_of
@@ -61,23 +61,14 @@ class MemoryErrorTest(BatchTestCase):
         self.assertEqual((self.sizes(), self.budget.trims), ([1], 1))
 
     def test_guard_lets_go_before_it_flushes(self):
-        class Payload:
-            alive = 0
-
-            def __init__(self):
-                Payload.alive += 1
-
-            def __del__(self):
-                Payload.alive -= 1
-
         def make():
-            part = Payload()  # noqa: F841
+            part = Counted()  # noqa: F841
             if not seen:
                 raise MemoryError
             return "made"
 
         seen = []
-        batch = membudget.Batch(lambda items: seen.append(Payload.alive), budget=self.budget)
+        batch = membudget.Batch(lambda items: seen.append(Counted.alive), budget=self.budget)
         batch["a"] = 1
         self.assertEqual((batch.guard(make), seen), ("made", [0]))
 

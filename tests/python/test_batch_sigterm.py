@@ -24,6 +24,10 @@ class SigtermTest(BatchTestCase):
     def terminate(self):
         os.kill(os.getpid(), signal.SIGTERM)
 
+    def process_terminated(self, items):
+        self.terminate()
+        self.written.append(items)
+
     def test_flushes_and_exits(self):
         with self.assertRaises(SystemExit) as caught:
             with self.batch(on_sigterm=True) as batch:
@@ -34,34 +38,22 @@ class SigtermTest(BatchTestCase):
         self.assertEqual(signal.getsignal(signal.SIGTERM), self.on_sigterm)
 
     def test_does_not_interrupt_process_batch(self):
-        def process(items):
-            self.terminate()
-            self.written.append(items)
-
         with self.assertRaises(SystemExit):
-            with membudget.Batch(process, max_items=2, budget=self.budget, on_sigterm=True) as batch:
+            with membudget.Batch(self.process_terminated, max_items=2, budget=self.budget, on_sigterm=True) as batch:
                 for key in range(10):
                     batch[key] = key
         self.assertEqual(self.written, [{0: 0, 1: 1}])
 
     def test_at_the_end(self):
-        def process(items):
-            self.terminate()
-            self.written.append(items)
-
         with self.assertRaises(SystemExit):
-            with membudget.Batch(process, budget=self.budget, on_sigterm=True) as batch:
+            with membudget.Batch(self.process_terminated, budget=self.budget, on_sigterm=True) as batch:
                 batch["a"] = 1
         self.assertEqual(self.written, [{"a": 1}])
         self.assertEqual(signal.getsignal(signal.SIGTERM), self.on_sigterm)
 
     def test_second_signal_changes_nothing(self):
-        def process(items):
-            self.terminate()
-            self.written.append(items)
-
         with self.assertRaises(SystemExit):
-            with membudget.Batch(process, budget=self.budget, on_sigterm=True) as batch:
+            with membudget.Batch(self.process_terminated, budget=self.budget, on_sigterm=True) as batch:
                 batch["a"] = 1
                 self.terminate()
         self.assertEqual(self.written, [{"a": 1}])
