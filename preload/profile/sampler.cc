@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "allocator/ledger.h"
+#include "preload/profile/known_stacks.h"
 #include "preload/profile/memory.h"
 #include "preload/profile/module.h"
 #include "preload/profile/stack_table.h"
@@ -49,21 +50,22 @@ int64_t next_distance(int64_t mean) {
 }
 
 // In sample()'s own frame, as record() is: each frame would have to be unwound.
-__attribute__((always_inline)) inline uint32_t take_stack(double bytes, double weight) {
+__attribute__((always_inline)) inline uint32_t take_stack() {
   static uint64_t buffers[kBuffers][kMostFrames];
   int place = claim_buffer();
-  if (place < 0) return stack_table_note(nullptr, 0, bytes, weight);
+  if (place < 0) return stack_table_number(nullptr, 0);
   int count = stack_module().capture(buffers[place], kMostFrames);
-  uint32_t number = stack_table_note(buffers[place], count, bytes, weight);
+  uint32_t number = stack_table_number(buffers[place], count);
   release_buffer(place);
   return number;
 }
 
-__attribute__((always_inline)) inline void record(void *block, size_t usable, uint32_t flags, int64_t mean) {
+// Nothing in here minds a signal's handler that jumps out.
+void record(void *block, size_t usable, uint32_t flags, int64_t mean, uint32_t stack) {
   double probability = -expm1(-static_cast<double>(usable) / static_cast<double>(mean));
-  LiveBlock about = {0, flags, usable, 1 / probability};
-  about.stack = take_stack(static_cast<double>(usable), about.weight);
-  if (!live_table_add(block, about)) __atomic_fetch_add(&lost, 1, __ATOMIC_RELAXED);
+  LiveBlock about = {stack, flags, usable, 1 / probability};
+  stack_table_note(stack, static_cast<double>(usable), about.weight);
+  remember(block, about);
 }
 
 // While a stack is taken. Signals are blocked before is_inside is set, or a handler that jumps away would leave it
@@ -96,9 +98,16 @@ bool draws(size_t usable) {
 }
 
 __attribute__((noinline, cold)) void sample(void *block, size_t usable) {
-  Inside inside;
   int64_t mean = mean_bytes();
-  if (mean > 0) record(block, usable, 0, mean);
+  if (mean <= 0) return;
+  const void *frame = __builtin_dwarf_cfa();
+  uint32_t stack;
+  if (!find_known_stack(frame, &stack)) {
+    Inside inside;
+    stack = take_stack();
+    note_stack(frame, stack);
+  }
+  record(block, usable, 0, mean, stack);
 }
 
 __attribute__((noinline, cold)) void sample_mapped(void *memory, size_t bytes) {
@@ -108,7 +117,7 @@ __attribute__((noinline, cold)) void sample_mapped(void *memory, size_t bytes) {
   if (mapped_until_sample == 0) mapped_until_sample = next_distance(mean) + 1;
   mapped_until_sample -= static_cast<int64_t>(bytes);
   if (mapped_until_sample > 0) return;
-  if (mean > 0) record(memory, bytes, MEMBUDGET_PROFILE_IS_MAPPED, mean);
+  if (mean > 0) record(memory, bytes, MEMBUDGET_PROFILE_IS_MAPPED, mean, take_stack());
   mapped_until_sample = next_distance(mean) + 1;
 }
 
@@ -163,6 +172,7 @@ void sampler_after_fork_in_child() {
   mapped_until_sample = 0;
   release_all_buffers();
   stack_table_after_fork_in_child();
+  known_stacks_after_fork_in_child();
   stack_module().after_fork_in_child();
 }
 

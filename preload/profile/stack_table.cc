@@ -53,6 +53,13 @@ uint32_t number_of(const uint64_t *frames, uint32_t count) {
   return table->places[place] = add(hash, frames, count);
 }
 
+void add_to(double *sum, double more) {
+  double seen, next;
+  __atomic_load(sum, &seen, __ATOMIC_RELAXED);
+  do next = seen + more;
+  while (!__atomic_compare_exchange(sum, &seen, &next, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+}
+
 }  // namespace
 
 bool stack_table_begin() {
@@ -60,15 +67,18 @@ bool stack_table_begin() {
   return table != nullptr;
 }
 
-uint32_t stack_table_note(const uint64_t *frames, int count, double bytes, double weight) {
+uint32_t stack_table_number(const uint64_t *frames, int count) {
   SpinGuard guard(lock);
   uint32_t number = count > 0 ? number_of(frames, static_cast<uint32_t>(count)) : 0;
   if (number == 0) ++lost;
-  Stack *s = &table->stacks[number];
-  s->allocated_blocks += weight;
-  s->allocated_bytes += bytes * weight;
-  s->allocated_variance += bytes * bytes * weight * (weight - 1);
   return number;
+}
+
+void stack_table_note(uint32_t number, double bytes, double weight) {
+  Stack *s = &table->stacks[number];
+  add_to(&s->allocated_blocks, weight);
+  add_to(&s->allocated_bytes, bytes * weight);
+  add_to(&s->allocated_variance, bytes * bytes * weight * (weight - 1));
 }
 
 uint32_t stack_table_size() { return __atomic_load_n(&stack_count, __ATOMIC_ACQUIRE); }

@@ -18,9 +18,11 @@ struct Stack {
 // Gets memory for the tables, once. False where there is none.
 bool stack_table_begin();
 
-// The number of a stack, and notes a block of `bytes` with that weight as allocated from it. Number 0 stands for
-// all stacks for which there was no room. With signals blocked.
-uint32_t stack_table_note(const uint64_t *frames, int count, double bytes, double weight);
+// The number of a stack. Number 0 stands for all stacks for which there was no room. With signals blocked.
+uint32_t stack_table_number(const uint64_t *frames, int count);
+
+// Notes a block of `bytes` with that weight as allocated from it. Without locks.
+void stack_table_note(uint32_t number, double bytes, double weight);
 
 // How many numbers there are, a stack by its number, and its frames.
 uint32_t stack_table_size();

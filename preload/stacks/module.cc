@@ -27,6 +27,11 @@ int merge(const LoadedObjects &objects, const uint64_t *machine, int machine_cou
   return count + python.take_rest(frames + count, most - count);
 }
 
+int return_addresses(const void *frame, ReturnAddress *returns, int most) {
+  bool is_python = !PythonFrames(loaded_objects()).is_empty();
+  return is_python ? 0 : find_return_addresses(frame, returns, most);
+}
+
 int capture(uint64_t *frames, int most) { return unwind(frames, most, merge); }
 
 void after_fork_in_child() {
@@ -38,6 +43,6 @@ void after_fork_in_child() {
 }  // namespace membudget::stacks
 
 extern "C" __attribute__((visibility("default"))) const membudget::StackModule membudget_stack_module;
-const membudget::StackModule membudget_stack_module = {membudget::kStackModuleVersion, membudget::stacks::capture,
-                                                       membudget::stacks::for_each_location,
-                                                       membudget::stacks::after_fork_in_child};
+const membudget::StackModule membudget_stack_module = {
+    membudget::kStackModuleVersion, membudget::stacks::capture, membudget::stacks::return_addresses,
+    membudget::stacks::for_each_location, membudget::stacks::after_fork_in_child};

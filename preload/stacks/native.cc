@@ -143,7 +143,57 @@ void unwind_here(void *argument) {
   p->count = p->finish(objects, p->machine, machine_count, p->frames, p->most);
 }
 
+struct Search {
+  uintptr_t frame;
+  ReturnAddress *returns;
+  int most, count;
+};
+
+#if defined(__x86_64__)
+// Where libunwind read the frame's return address: 0 where it did not read it from the stack, within reach of `frame`.
+uintptr_t place_of_return(unw_cursor_t *cursor, uintptr_t frame) {
+  constexpr uintptr_t kReach =
+      32 << 10;  // on from there a stack may have ended that is at the same place as another one
+  unw_save_loc_t where;
+  if (unw_get_save_loc(cursor, UNW_X86_64_RIP, &where) != 0 || where.type != UNW_SLT_MEMORY) return 0;
+  return where.u.addr + sizeof(uint64_t) >= frame && where.u.addr - frame + sizeof(uint64_t) < kReach ? where.u.addr
+                                                                                                      : 0;
+}
+
+// The number of return addresses from the frame on, to the end of the stack; or 0.
+__attribute__((noinline)) int search(const Search &s) {
+  unw_context_t context;
+  unw_cursor_t cursor;
+  if (unw_getcontext(&context) != 0 || unw_init_local(&cursor, &context) != 0) return 0;
+  int count = 0, more;
+  while ((more = unw_step(&cursor)) > 0) {
+    uintptr_t place = place_of_return(&cursor, s.frame);
+    if (count == 0 && place + sizeof(uint64_t) != s.frame) continue;
+    unw_word_t address;
+    if (count == s.most || place == 0 || unw_get_reg(&cursor, UNW_REG_IP, &address) != 0) return 0;
+    s.returns[count++] = {reinterpret_cast<const uint64_t *>(place), address};
+  }
+  return more == 0 ? count : 0;
+}
+#else
+int search(const Search &) { return 0; }  // where a return address is on the stack is known on x86 alone
+#endif
+
+void search_here(void *argument) {
+  auto *s = static_cast<Search *>(argument);
+  s->count = search(*s);
+}
+
 }  // namespace
+
+int find_return_addresses(const void *frame, ReturnAddress *returns, int most) {
+  Place *p = claim();
+  if (!p) return 0;
+  Search s = {reinterpret_cast<uintptr_t>(frame), returns, most, 0};
+  membudget_call_on(p->stack + kStackBytes, search_here, &s);
+  __atomic_store_n(&p->is_taken, 0u, __ATOMIC_RELEASE);
+  return s.count;
+}
 
 __attribute__((noinline)) int unwind(uint64_t *frames, int most, Finish *finish) {
   Place *p = claim();

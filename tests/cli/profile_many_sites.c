@@ -72,7 +72,8 @@ int main(void) {
   for (int i = 0; i < SITES; ++i) left[open[i] = i] = SITE_BYTES;
   while (open_count > 0) {
     int which = (int)random_below((uint32_t)open_count), site = open[which];
-    for (uint32_t i = 1 + random_below(12000u / (uint32_t)size_of(site) + 1); i > 0; --i) allocate(site);
+    uint32_t most_bytes = random_below(8) == 0 ? 300000 : 12000;  // long runs in one stack, and short ones
+    for (uint32_t i = 1 + random_below(most_bytes / (uint32_t)size_of(site) + 1); i > 0; --i) allocate(site);
     if (left[site] <= 0) open[which] = open[--open_count];
   }
   pthread_t thread;

@@ -4,7 +4,8 @@
 What counts is what the library adds: the instructions of a call under it, less those of the same call of the
 same allocator by itself. tests/golden/instructions.txt says what it was; a call that differs by more than the
 margin fails, in either direction, so that what was gained is recorded and cannot be lost again unseen.
-Calls named "...-profiled" are the same calls while stacks are sampled, between two samples.
+Calls named "...-profiled" are the same calls while stacks are sampled, between two samples; "...-sampled" are those
+whose stack is taken, in a loop.
 
 --members N counts in a group with N other members that have a share of the room, too: the same instructions.
 """
@@ -26,9 +27,11 @@ import membudget  # noqa: E402
 
 RECORD = HERE / "instructions.txt"
 MARGIN = 1.5  # instructions per call
+SHARE = 0.03  # where that is more: what a sample takes depends on where its block is, and on chance
 LEAST_PEAK_BYTES = 128 << 20  # of calls.c
 PROFILED = ("malloc", "free", "calloc", "realloc")  # counted with profiling on, too
-FAR_APART = "1000G"  # of samples: none is taken
+SAMPLED = ("malloc", "free")
+FAR_APART, EACH = "1000G", "1"  # of samples: none is taken, every block is
 SKIPPED = 77  # the exit status that CTest shows as "Skipped"
 
 # The allocators, by the library that makes them the program's malloc without us.
@@ -50,7 +53,8 @@ STEADY = {
 HEADER = f"""\
 # Instructions of one call: under the library, of the allocator by itself, and what the library adds.
 # 64 bytes unless the name says more; "at-peak" and "growing" have the notes of new peaks in them, "profiled" is while
-# stacks are sampled. The last column is held to within {MARGIN:g} instructions (ctest -L golden).
+# stacks are sampled, "sampled" where one is taken, in a loop. The last column is held to within {MARGIN:g} instructions,
+# or {SHARE:.0%} (ctest -L golden).
 # Recorded by: cmake --build --preset release --target golden_record
 # allocator  call             with us  by itself   added
 """
@@ -138,8 +142,10 @@ def measure(options, allocator, folder):
     if not raw or ours.keys() != raw.keys():
         sys.exit(f"{allocator}: not the same groups: {sorted(ours)} and {sorted(raw)}")
     profiled = count(options.calls, folder, {**settings, "MEMBUDGET_PROFILE": FAR_APART}, options.members)
+    sampled = count(options.calls, folder, {**settings, "MEMBUDGET_PROFILE": EACH}, options.members)
     return ([(call, round(ours[call], 1), round(raw[call], 1)) for call in program_order(raw)] +
-            [(f"{call}-profiled", round(profiled[call], 1), round(raw[call], 1)) for call in PROFILED])
+            [(f"{call}-profiled", round(profiled[call], 1), round(raw[call], 1)) for call in PROFILED] +
+            [(f"{call}-sampled", round(sampled[call], 1), round(raw[call], 1)) for call in SAMPLED])
 
 
 def program_order(groups):
@@ -175,12 +181,12 @@ def check(allocator, rows, recorded, may_shrink):
         print(f"{allocator}: instructions.txt has other calls than these; record them anew")
     for call, ours, raw in rows:
         added, known = round(ours - raw, 1), recorded.get(call)
-        verdict = "ok"
+        verdict, margin = "ok", max(MARGIN, SHARE * (known or 0))
         if known is None:
             verdict = "not recorded"
-        elif added > known + MARGIN:
+        elif added > known + margin:
             verdict = f"GREW by {added - known:.1f}"
-        elif added < known - MARGIN and not may_shrink:
+        elif added < known - margin and not may_shrink:
             verdict = f"SHRANK by {known - added:.1f}: record it, so that it stays"
         good = good and verdict == "ok"
         print(f"{allocator:<10} {call:<16} added {added:6.1f}  recorded {known}  {verdict}")
