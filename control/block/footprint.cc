@@ -93,27 +93,43 @@ int64_t fresh_bytes_of(const Block &block) {
   return sum;
 }
 
-// Freed since most was counted besides fresh blocks, but for what the kernel has got back since.
-int64_t freed_and_kept(Header *h, int64_t charged, int64_t besides) {
-  int64_t freed = load(h->fresh_counted_bytes) - besides;
-  if (freed <= 0) {
-    store(h->fresh_counted_bytes, besides);
-    store(h->fresh_charged_bytes, charged);
-    return 0;
-  }
-  return at_least_zero(freed - at_least_zero(load(h->fresh_charged_bytes) - charged));
+// What a process counts besides fresh blocks, and its parent does not count already.
+int64_t counted_besides(const Process *p, int64_t now) {
+  return at_least_zero(process_live_bytes(p) - load(p->inherited_live_bytes)) +
+         at_least_zero(process_mapped_bytes(p) - load(p->inherited_mapped_bytes)) - fresh_bytes_of(p, now);
+}
+
+// What processes have freed since they counted most besides fresh blocks, but for what the kernel has got back since: the
+// allocator of one keeps nothing for another. Begins with the first measurement beside such a block.
+int64_t freed_and_kept(const Block &block, int64_t charged) {
+  Header *h = block.header;
+  bool is_first = load(h->fresh_charged_bytes) == 0;
+  int64_t returned = at_least_zero(load(h->fresh_charged_bytes) - charged), kept = 0, now = monotonic_ns();
+  store(h->fresh_charged_bytes, charged);
+  for_each_process(block, [&](Process *p) {
+    int64_t besides = counted_besides(p, now), most = is_first ? besides : load(p->most_besides_bytes);
+    int64_t freed = at_least_zero(most - besides), taken_off = smallest(freed, returned);
+    returned -= taken_off;
+    kept += freed - taken_off;
+    store(p->most_besides_bytes, largest(most - taken_off, besides));
+  });
+  return kept;
 }
 
 // Of the whole cgroup. Nobody knows whether a large block has been touched: calloc may have written to it, or taken it
 // from what the allocator kept. Then the overhead is what it was before, as far as the kernel's account allows; what was
 // freed since, and allocators may keep, is in doubt.
-int64_t overhead_of_cgroup(Header *h, int64_t charged, int64_t counted, int64_t fresh_bytes) {
-  int64_t besides = counted - fresh_bytes, untouched = at_least_zero(charged - besides);
-  bool is_known = fresh_bytes <= kLargeFresh;
-  if (is_known) store(h->fresh_counted_bytes, besides);
-  int64_t kept = freed_and_kept(h, charged, besides), touched = at_least_zero(charged - counted);
-  int64_t overhead = is_known ? untouched : largest(touched, smallest(untouched, load(h->overhead_bytes)));
-  store(h->doubtful_bytes, largest(overhead, smallest(untouched, overhead + kept)) - overhead);
+int64_t overhead_of_cgroup(const Block &block, int64_t charged, int64_t counted, int64_t fresh_bytes) {
+  Header *h = block.header;
+  int64_t touched = at_least_zero(charged - counted), untouched = at_least_zero(charged - (counted - fresh_bytes));
+  if (fresh_bytes <= kLargeFresh) {
+    store(h->fresh_charged_bytes, 0);
+    store(h->doubtful_bytes, 0);
+    return untouched;
+  }
+  int64_t kept = freed_and_kept(block, charged);
+  int64_t overhead = largest(touched, smallest(untouched, load(h->overhead_bytes)));
+  store(h->doubtful_bytes, smallest(untouched, overhead + kept) - overhead);
   return overhead;
 }
 
@@ -121,9 +137,16 @@ bool is_spaced(const Header *h) {
   return h->trims == 0 || has_passed(load(h->trimmed_ns), monotonic_ns(), kTimeShare * load(h->trimming_ns));
 }
 
+int64_t least_gain(const Header *h) { return largest(load(h->limit_bytes) / kLeastGainShare, 1 << 20); }
+
 bool gain_is_worth_it(const Header *h) {
-  int64_t least = largest(load(h->limit_bytes) / kLeastGainShare, 1 << 20);
-  return load(h->overhead_bytes) - load(h->trimmed_overhead_bytes) >= least;
+  return load(h->overhead_bytes) - load(h->trimmed_overhead_bytes) >= least_gain(h);
+}
+
+// When the untouched block is touched, what is in doubt would be missing, and the kernel kill.
+bool doubt_is_too_much(const Header *h, int64_t counted) {
+  int64_t doubtful = load(h->doubtful_bytes), whole = load(h->whole_bytes);
+  return whole > 0 && doubtful >= least_gain(h) && footprint(h, counted) + doubtful >= whole;
 }
 
 }  // namespace
@@ -168,7 +191,7 @@ void footprint_measure(const Block &block, Process *self, int64_t counted, int64
   if (now.whole_bytes > 0 && now.whole_bytes != load(h->whole_bytes)) marks_set(h, {}, now.whole_bytes);
   if (is_footprint(h) && now.charged_bytes >= 0) {
     if (now.is_of_cgroup) fresh_bytes = largest(fresh_bytes, fresh_bytes_of(block));
-    int64_t overhead = now.is_of_cgroup ? overhead_of_cgroup(h, now.charged_bytes, counted, fresh_bytes)
+    int64_t overhead = now.is_of_cgroup ? overhead_of_cgroup(block, now.charged_bytes, counted, fresh_bytes)
                                         : overhead_of_members(block, self, now, fresh_bytes);
     store(h->overhead_bytes, overhead);
     // What was left when more memory was in pieces says nothing any more.
@@ -182,7 +205,9 @@ void footprint_measure(const Block &block, Process *self, int64_t counted, int64
 }
 
 bool footprint_trim_helps(const Header *h, int64_t counted, uint32_t before, uint32_t level) {
-  if (level == MEMBUDGET_NONE || level < before || !footprint_is_measured(h) || !is_footprint(h)) return false;
+  if (!footprint_is_measured(h) || !is_footprint(h)) return false;
+  if (doubt_is_too_much(h, counted) && is_spaced(h)) return true;
+  if (level == MEMBUDGET_NONE || level < before) return false;
   if (!gain_is_worth_it(h)) return false;
   if (footprint(h, counted) >= load(h->whole_bytes) && load(h->whole_bytes) > 0) return true;  // or the kernel kills
   // Counted bytes of a mark with the overhead that would be left.

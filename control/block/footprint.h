@@ -53,7 +53,7 @@ void footprint_measure(const Block &, Process *self, int64_t counted, int64_t fr
 void footprint_note_fresh(Process *self, uint32_t shard, int64_t bytes, int64_t counted);
 
 // Whether giving back what allocators keep may spare the rise from one level to another, or let one fall that stays
-// up; whether it may make `counted` fit below the hard limit. No, when the last try shows that there is too little
+// up, or what is in doubt would be missed otherwise; whether it may make `counted` fit below the hard limit. No, when the last try shows that there is too little
 // to be had, or trimming takes more than its share of the time.
 bool footprint_trim_helps(const Header *, int64_t counted, uint32_t before, uint32_t level);
 bool footprint_trim_makes_room(const Header *, int64_t counted);

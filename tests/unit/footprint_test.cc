@@ -293,6 +293,35 @@ TEST(Footprint, WhatIsFreedBesideAFreshBlockIsTakenForKept) {
   });
 }
 
+TEST(Footprint, WhatIsFreedBesideAFreshBlockIsGivenBackBeforeItIsMissed) {
+  unit::in_child([] {
+    Budgeted budget(percent(100), percent(99));
+    Member other(budget);
+    grow_until(budget, MEMBUDGET_LOW, 50 * kMiB);
+    world.most_touched = 50 * kMiB;
+    std::thread([] {
+      unit::allocated(1000);
+      ASSERT_TRUE(ledger::admits(40 * kMiB));
+      unit::allocated(40 * kMiB);
+    }).join();
+    world.most_touched = 30 * kMiB;
+    world.kept = 20 * kMiB;
+    unit::freed(20 * kMiB);
+    footprint_measure(*budget.block, budget.process, budget.live(), 0);
+    other.grow(8 * kMiB);
+    budget_attend(*budget.block, budget.process, nullptr);
+    EXPECT_EQ(world.trims, 0) << "78 of 100, and 20 in doubt";
+    other.grow(7 * kMiB);
+    footprint_measure(*budget.block, budget.process, budget.live() + 15 * kMiB, 0);
+    EXPECT_NEAR(static_cast<double>(budget.header()->doubtful_bytes), 20.0 * kMiB, 4000)
+        << "what one has freed is not what another one grows by";
+    budget_attend(*budget.block, budget.process, nullptr);
+    EXPECT_EQ(world.trims, 1);
+    EXPECT_EQ(budget.header()->doubtful_bytes, 0);
+    EXPECT_NE(budget.level(), MEMBUDGET_CRITICAL);
+  });
+}
+
 TEST(Footprint, WhatIsFreedAndTakenAgainBesideAFreshBlockAddsNothingUp) {
   unit::in_child([] {
     Budgeted budget(percent(100), percent(99));

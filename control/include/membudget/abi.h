@@ -128,7 +128,8 @@ struct membudget_process {
   int64_t fresh_bytes;              /* large blocks that nobody may have touched yet, */
   int64_t fresh_ns;                 /* CLOCK_MONOTONIC, of the last of them */
   int64_t fresh_besides_bytes;      /* counted bytes of this process without them */
-  uint64_t reserved[7];
+  int64_t most_besides_bytes;       /* counted at the most, without them, while some of the group are watched */
+  uint64_t reserved[6];
   char allocator[64];
   char command[256];        /* arguments with spaces between, cut off */
   char config_errors[1024]; /* lines; empty when all settings were good */
@@ -196,9 +197,8 @@ struct membudget_header {
   int64_t flush_start_bytes, flush_peak_bytes, flush_worst_bytes; /* footprint; the worst rise */
   uint64_t flushes;                                               /* that began near the mark */
 
-  /* While a large block may not have been touched yet: where memory stood when most besides it was counted. */
-  int64_t fresh_counted_bytes; /* counted bytes besides it */
-  int64_t fresh_charged_bytes; /* what the kernel charged then */
+  /* While a large block may not have been touched yet. */
+  int64_t fresh_charged_bytes; /* what the kernel charged when it was measured last; 0: there is no such block */
   int64_t doubtful_bytes;      /* beside overhead_bytes: freed meanwhile, and perhaps kept */
 };
 

@@ -77,7 +77,8 @@ class Process(ctypes.Structure):
         ("fresh_bytes", c_int64),
         ("fresh_ns", c_int64),
         ("fresh_besides_bytes", c_int64),
-        ("reserved", c_uint64 * 7),
+        ("most_besides_bytes", c_int64),
+        ("reserved", c_uint64 * 6),
         ("allocator", c_char * 64),
         ("command", c_char * 256),
         ("config_errors", c_char * 1024),
@@ -150,7 +151,6 @@ class Header(ctypes.Structure):
         ("flush_peak_bytes", c_int64),
         ("flush_worst_bytes", c_int64),
         ("flushes", c_uint64),
-        ("fresh_counted_bytes", c_int64),
         ("fresh_charged_bytes", c_int64),
         ("doubtful_bytes", c_int64),
     ]
