@@ -91,7 +91,8 @@ class _Membudget(_Strategy):
 
     def __init__(self, process):
         super().__init__(process)
-        sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../control/python"))
+        root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
+        sys.path[:0] = [os.path.join(root, "control/python"), os.path.join(root, "build/release/control/python")]
         import membudget
 
         self.buffer = membudget.Batch(process)

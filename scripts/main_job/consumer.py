@@ -21,7 +21,8 @@ import time
 try:
     import membudget
 except ImportError:  # from the source tree, without an installation
-    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../control/python"))
+    _root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
+    sys.path[:0] = [os.path.join(_root, "control/python"), os.path.join(_root, "build/release/control/python")]
     import membudget
 
 from progress import Progress

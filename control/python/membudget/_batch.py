@@ -122,7 +122,7 @@ class Batch(Collected, MutableMapping):
         except MemoryError:
             is_refused = True
         if is_refused:
-            self._try_again(lambda: self._insert_locked(key, payload))
+            self._insert_again(key, payload)
         if (self.budget.crossed or self._must_look) and self._is_due():
             self._flush(only_when_due=True)
 
@@ -161,7 +161,7 @@ class Batch(Collected, MutableMapping):
             return function(*arguments, **keywords)
         except MemoryError:
             pass  # and with it what its traceback holds
-        return self._try_again(lambda: function(*arguments, **keywords))
+        return self._call_again(function, arguments, keywords)
 
     @contextlib.contextmanager
     def drain(self):
@@ -274,6 +274,13 @@ class Batch(Collected, MutableMapping):
             self._flush_ended.wait(LOOK_AGAIN_S)
         if self._flusher != me:  # what process_batch puts back when it is the last is there to be seen
             self._check_open()
+
+    # Functions of their own: variables that a lambda refers to are slower in all of the function that they are in.
+    def _insert_again(self, key, payload):
+        self._try_again(lambda: self._insert_locked(key, payload))
+
+    def _call_again(self, function, arguments, keywords):
+        return self._try_again(lambda: function(*arguments, **keywords))
 
     def _try_again(self, function):
         """After MemoryError: hands the items over, has the allocator give back what that has freed, and calls it."""
