@@ -65,7 +65,7 @@ class Batch(Collected, MutableMapping):
     from whoever does, on_sigterm=False leaves it alone. What the loop has taken from its source but not put
     into the batch is lost to it: acknowledge events in process_batch, or handle the signal.
 
-    An insertion costs about 0.4 us more than a dict's, and 5 us while the level stays up.
+    An insertion costs about 0.3 us more than a dict's, and 5 us while the level stays up.
     """
 
     def __init__(
