@@ -72,7 +72,7 @@ with membudget.Batch(lambda items: items.clear()) as batch:
 FOLLOWS = PRELUDE + """
 say(budget.limit_bytes, budget.level.name)
 sys.stdin.readline()
-some = [os.urandom(5000) for _ in range(4000)]
+some = [os.urandom(5000) for _ in range(6000)]
 say(budget.limit_bytes, budget.level.name)
 """
 
