@@ -155,7 +155,10 @@ class Python(ProfileCase):
         process, _ = self.start("--profile=64K", "--pythonmalloc", "keep", command=[PYTHON, script],
                                 MEMBUDGET_PROFILE_DIR=self.scratch())
         report = self.report(str(process.pid))
-        self.assertGreater(self.sites(report, "program.py:4 [mapped]")[0], 50e6)
+        # An arena is mapped by the line that needed one more pool: at times by the loop's own, for its number.
+        by_line = [self.sites(report, f"program.py:{line} [mapped]")[0] for line in (3, 4)]
+        self.assertGreater(sum(by_line), 60e6)
+        self.assertGreater(by_line[1], by_line[0])
         self.assertLess(abs(report["estimated_mapped_bytes"] / report["mapped_bytes"] - 1), 0.05)
 
     def test_a_child_goes_on_with_what_it_inherited(self):
