@@ -48,13 +48,13 @@ void footprint_measure_if_due(const Block &, Process *self, int64_t counted, int
 void footprint_measure(const Block &, Process *self, int64_t counted, int64_t fresh_bytes);
 
 // Before it, whenever a thread looks up: the block that it is being handed out, or a size that is not large. What is
-// large counts as not touched for everybody who measures, until the same thread looks up again, it is freed, or ten seconds
-// later. `shard`: the thread's, 0 for all that have none. `counted`: of `bytes`, what is counted already.
+// large counts as not touched for everybody who measures, until the same thread looks up again, it is freed, or ten
+// seconds later. `shard`: the thread's, 0 for all that have none. `counted`: of `bytes`, what is counted already.
 void footprint_note_fresh(Process *self, uint32_t shard, int64_t bytes, int64_t counted);
 
 // Whether giving back what allocators keep may spare the rise from one level to another, or let one fall that stays
-// up, or what is in doubt would be missed otherwise; whether it may make `counted` fit below the hard limit. No, when the last try shows that there is too little
-// to be had, or trimming takes more than its share of the time.
+// up, or what is in doubt would be missed otherwise; whether it may make `counted` fit below the hard limit. No, when
+// the last try shows that there is too little to be had, or trimming takes more than its share of the time.
 bool footprint_trim_helps(const Header *, int64_t counted, uint32_t before, uint32_t level);
 bool footprint_trim_makes_room(const Header *, int64_t counted);
 

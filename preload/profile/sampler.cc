@@ -49,7 +49,7 @@ int64_t next_distance(int64_t mean) {
   return static_cast<int64_t>(-log(random_fraction()) * static_cast<double>(mean));
 }
 
-// In sample()'s own frame, as record() is: each frame would have to be unwound.
+// In sample()'s own frame: each one more would have to be unwound.
 __attribute__((always_inline)) inline uint32_t take_stack() {
   static uint64_t buffers[kBuffers][kMostFrames];
   int place = claim_buffer();

@@ -151,9 +151,9 @@ struct Search {
 
 #if defined(__x86_64__)
 // Where libunwind read the frame's return address: 0 where it did not read it from the stack, within reach of `frame`.
+// Further on a stack may have ended that was at the same place as another one.
 uintptr_t place_of_return(unw_cursor_t *cursor, uintptr_t frame) {
-  constexpr uintptr_t kReach =
-      32 << 10;  // on from there a stack may have ended that is at the same place as another one
+  constexpr uintptr_t kReach = 32 << 10;
   unw_save_loc_t where;
   if (unw_get_save_loc(cursor, UNW_X86_64_RIP, &where) != 0 || where.type != UNW_SLT_MEMORY) return 0;
   return where.u.addr + sizeof(uint64_t) >= frame && where.u.addr - frame + sizeof(uint64_t) < kReach ? where.u.addr
