@@ -15,6 +15,15 @@ namespace {
 
 using namespace unit::footprint;
 
+// A large block, which nobody has touched when the thread ends.
+void hand_out_in_another_thread(int64_t bytes) {
+  std::thread([=] {
+    unit::allocated(1000);
+    ASSERT_TRUE(ledger::admits(bytes));
+    unit::allocated(static_cast<size_t>(bytes));
+  }).join();
+}
+
 TEST(Footprint, OverheadCountsAgainstTheLimit) {
   unit::in_child([] {
     world.needed_overhead = 20 * kMiB;
@@ -251,11 +260,7 @@ TEST(Footprint, WhatAnotherThreadHasNotTouchedYetHidesNoOverhead) {
     unit::allocated(10 * kMiB);
     ASSERT_EQ(budget.header()->overhead_bytes, 30 * kMiB);
     world.most_touched = 10 * kMiB + 1000;
-    std::thread([] {
-      unit::allocated(1000);
-      ASSERT_TRUE(ledger::admits(40 * kMiB));
-      unit::allocated(40 * kMiB);
-    }).join();
+    hand_out_in_another_thread(40 * kMiB);
     EXPECT_FALSE(ledger::admits(40 * kMiB)) << "of 100 MiB, 50 are handed out and 30 are overhead";
     EXPECT_EQ(budget.header()->overhead_bytes, 30 * kMiB);
     world.needed_overhead = 35 * kMiB;
@@ -272,11 +277,7 @@ TEST(Footprint, WhatIsFreedBesideAFreshBlockIsTakenForKept) {
     Budgeted budget(percent(100), percent(99));
     grow_until(budget, MEMBUDGET_LOW, 50 * kMiB);
     world.most_touched = 50 * kMiB;
-    std::thread([] {
-      unit::allocated(1000);
-      ASSERT_TRUE(ledger::admits(40 * kMiB));
-      unit::allocated(40 * kMiB);
-    }).join();
+    hand_out_in_another_thread(40 * kMiB);
     world.most_touched = 30 * kMiB;
     world.charged_to_others = 20 * kMiB;  // no trim of this process gives it back
     unit::freed(20 * kMiB);
@@ -299,11 +300,7 @@ TEST(Footprint, WhatIsFreedBesideAFreshBlockIsGivenBackBeforeItIsMissed) {
     Member other(budget);
     grow_until(budget, MEMBUDGET_LOW, 50 * kMiB);
     world.most_touched = 50 * kMiB;
-    std::thread([] {
-      unit::allocated(1000);
-      ASSERT_TRUE(ledger::admits(40 * kMiB));
-      unit::allocated(40 * kMiB);
-    }).join();
+    hand_out_in_another_thread(40 * kMiB);
     world.most_touched = 30 * kMiB;
     world.kept = 20 * kMiB;
     unit::freed(20 * kMiB);
@@ -326,11 +323,7 @@ TEST(Footprint, WhatIsFreedAndTakenAgainBesideAFreshBlockAddsNothingUp) {
   unit::in_child([] {
     Budgeted budget(percent(100), percent(99));
     grow_until(budget, MEMBUDGET_LOW, 50 * kMiB);
-    std::thread([] {
-      unit::allocated(1000);
-      ASSERT_TRUE(ledger::admits(40 * kMiB));
-      unit::allocated(40 * kMiB);
-    }).join();
+    hand_out_in_another_thread(40 * kMiB);
     for (int i = 0; i < 100; ++i) {
       world.most_touched = 49 * kMiB;
       world.kept = kMiB;
