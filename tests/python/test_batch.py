@@ -1,11 +1,14 @@
 """Batch, with a budget that does what the test says."""
 
+import gc
 import unittest
 from unittest import mock
 
 from batches import BatchTestCase, Counted, FakeBudget, MIB
+from support import MODULE
 
 import membudget
+from membudget import _items
 
 
 class FlushTest(BatchTestCase):
@@ -49,6 +52,70 @@ class FlushTest(BatchTestCase):
             batch.flush()
             self.assertEqual((self.written, len(batch)), ([{"a": 1}], 0))
         self.assertEqual(len(self.written), 1)
+
+    def test_the_part_in_c_inserts_where_it_was_built(self):
+        self.assertEqual(_items.Items.__module__, "_membudget" if MODULE else "membudget._items")
+
+    def test_what_looks_like_a_budget_is_asked_like_one(self):
+        budget = mock.Mock(spec=membudget.Budget)
+        self.assertIsInstance(budget, membudget.Budget)
+        budget.crossed = False
+        batch = membudget.Batch(self.written.append, budget=budget)
+        batch["a"] = 1
+        self.assertEqual(self.written, [])
+        budget.crossed = budget.limit_bytes = budget.counted_bytes = 1
+        batch["b"] = 2
+        self.assertEqual(self.written, [{"a": 1, "b": 2}])
+
+    def test_exceptions_of_keys_and_budgets_propagate(self):
+        batch = membudget.Batch(self.written.append, budget=object())
+        with self.assertRaises(AttributeError):
+            batch["a"] = 1
+        batch = self.batch()
+        for _ in range(2):  # the second time by the only thread
+            with self.assertRaises(TypeError):
+                batch[[]] = 1
+            batch["a"] = 1
+        for read in (batch.get, batch.__getitem__, batch.__contains__, batch.__delitem__):
+            with self.assertRaises(TypeError):
+                read([])
+        for read in (batch.__getitem__, batch.__delitem__):
+            with self.assertRaises(KeyError):
+                read("b")
+        self.assertEqual((batch.get("b"), batch.get("b", 5), "b" in batch, len(batch)), (None, 5, False, 1))
+        with self.assertRaises(TypeError):
+            batch.guard()
+
+    def test_before_it_is_initialized(self):
+        batch = membudget.Batch.__new__(membudget.Batch)
+        for use in (lambda: len(batch), lambda: batch.get(1), lambda: batch["a"], lambda: "a" in batch, lambda: batch.budget,
+                    lambda: batch.__setitem__("a", 1), lambda: batch.__delitem__("a")):
+            with self.assertRaises(AttributeError):
+                use()
+
+    def test_a_batch_that_holds_itself_is_collected(self):
+        batch = membudget.Batch(max_items=10, budget=self.budget)
+        batch["self"], batch["counted"] = batch, Counted()
+        del batch
+        gc.collect()
+        self.assertEqual(Counted.alive, 0)
+
+    def test_keys_whose_comparison_inserts(self):
+        batch = self.batch()
+
+        class Key:
+            def __hash__(self):
+                return 1
+
+            def __eq__(self, other):
+                if len(batch) == 1:
+                    batch["meanwhile"] = 1
+                return False
+
+        first, second = Key(), Key()
+        batch[first] = 1
+        batch[second] = 2
+        self.assertEqual(set(batch), {first, second, "meanwhile"})
 
     def test_wrong_arguments(self):
         for options in ({"max_items": 0}, {"max_age": 0}, {"max_age": -1}):

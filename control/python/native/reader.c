@@ -1,9 +1,6 @@
 // _membudget.Reader: what membudget.Budget inherits `level` and `crossed` from, where this module was built. The same
-// class in Python (_level.py) takes twice as long, most of it to call the property. Stable ABI: one file serves every
-// CPython from 3.9 on.
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x03090000
-#include <Python.h>
+// class in Python (_level.py) takes twice as long, most of it to call the property.
+#include "module.h"
 
 typedef struct {
   PyObject ob_base;
@@ -45,8 +42,8 @@ static PyObject *read_from(PyObject *self, PyObject *arguments) {
   return Py_None;
 }
 
-// The level's byte, or -1 with an exception.
-static long byte_of(const Reader *reader) {
+long reader_level_byte(PyObject *self) {
+  const Reader *reader = (const Reader *)self;
   if (reader->byte) return __atomic_load_n(reader->byte, __ATOMIC_RELAXED);
   if (!reader->view) {
     PyErr_SetString(PyExc_AttributeError, "no budget is attached");
@@ -61,17 +58,16 @@ static long byte_of(const Reader *reader) {
 
 static PyObject *get_level(PyObject *self, void *unused) {
   (void)unused;
-  Reader *reader = (Reader *)self;
-  long byte = byte_of(reader);
+  long byte = reader_level_byte(self);
   if (byte < 0) return NULL;
-  PyObject *level = PyTuple_GetItem(reader->levels, byte);
+  PyObject *level = PyTuple_GetItem(((Reader *)self)->levels, byte);
   Py_XINCREF(level);
   return level;
 }
 
 static PyObject *get_crossed(PyObject *self, void *unused) {
   (void)unused;
-  long byte = byte_of((Reader *)self);
+  long byte = reader_level_byte(self);
   return byte < 0 ? NULL : PyBool_FromLong(byte == 255);
 }
 
@@ -105,16 +101,4 @@ static PyType_Slot slots[] = {
 
 static PyType_Spec spec = {"_membudget.Reader", sizeof(Reader), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
 
-static int execute(PyObject *module) {
-  PyObject *type = PyType_FromSpec(&spec);
-  if (!type) return -1;
-  int error = PyObject_SetAttrString(module, "Reader", type);
-  Py_DECREF(type);
-  return error;
-}
-
-static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, (void *)execute}, {0, NULL}};
-
-static PyModuleDef module = {PyModuleDef_HEAD_INIT, "_membudget", NULL, 0, NULL, module_slots, NULL, NULL, NULL};
-
-PyMODINIT_FUNC PyInit__membudget(void) { return PyModuleDef_Init(&module); }
+PyObject *make_reader_type(void) { return PyType_FromSpec(&spec); }
