@@ -31,7 +31,7 @@ class Samples:
 class Row:
     """One line of a table: a figure of `ours`, against `base` where there is one, beside its target.
 
-    kind RATIO: ours / base; ADDED: ours - base; VALUE: ours alone. All of medians.
+    kind RATIO: ours / base; ADDED: ours - base; VALUE: ours alone.
     """
 
     work: str
@@ -47,8 +47,16 @@ class Row:
         return {RATIO: lambda: ours / base, ADDED: lambda: ours - base, VALUE: lambda: ours}[self.kind]()
 
     @property
+    def each(self):
+        """The figure of every run against its neighbour, ascending. What slows both of them down cancels out, as it
+        does not in the figure of two medians: this kind of machine changes its speed by half from minute to minute."""
+        bases = self.base.values if self.base else self.ours.values
+        return sorted(self.of(ours, base) for ours, base in zip(self.ours.values, bases))
+
+    @property
     def figure(self):
-        return self.of(self.ours.median, self.base and self.base.median)
+        """The median of `each`."""
+        return statistics.median(self.each)
 
     @property
     def figure_of_minima(self):
@@ -56,9 +64,8 @@ class Row:
 
     @property
     def spread(self):
-        """The middle half of the figures of single runs, each against its neighbour: (low, high)."""
-        bases = self.base.values if self.base else self.ours.values
-        each = sorted(self.of(ours, base) for ours, base in zip(self.ours.values, bases))
+        """The middle half of `each`: (low, high)."""
+        each = self.each
         return each[len(each) // 4], each[-1 - len(each) // 4]
 
     @property

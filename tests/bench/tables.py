@@ -7,9 +7,10 @@ from works import GROUPS
 COLUMNS = ("work", "allocator", "measured", "without", "with", "figure", "of the minima", "middle half", "target", "")
 
 NOTES = """\
-`figure` is the ratio of the medians (with the library / without), or the difference where a target is one; `of the
-minima` is the same of the least disturbed runs, `middle half` the range of the middle half of neighbouring pairs of
-runs. The runs are interleaved: A B, B A, A B. "Without" is the same allocator preloaded by itself, or glibc with the
+`figure` is the median over the runs of each one's ratio to its neighbour (with the library / without), or of the
+difference where a target is one, and `middle half` the range of the middle half of those ratios; `of the minima` is the
+ratio of the least disturbed runs; "without" and "with" are medians of each side by itself. The runs are interleaved:
+A B, B A, A B. "Without" is the same allocator preloaded by itself, or glibc with the
 same thresholds; for the Python defaults plain python3; near the limit the same program at 50 % of its budget."""
 
 
