@@ -6,7 +6,7 @@ import tempfile
 import unittest
 from unittest import mock
 
-from batches import BatchTestCase, Counted
+from batches import BatchTestCase, Counted, MIB
 
 import membudget
 from membudget._block import path_of
@@ -205,6 +205,45 @@ class GroupTest(BatchTestCase):
         with self.assertRaisesRegex(MemoryError, "no room for it, although nothing is held"):
             batch.guard(mock.Mock(side_effect=MemoryError))
         self.assertAlmostEqual(sum(self.naps), 30, delta=3)
+
+    def test_as_long_as_others_flush(self):
+        header = self.budget._view.header()
+        header.flushes = 0
+        make = mock.Mock(side_effect=MemoryError)
+        calls_of_a_minute = []
+
+        def flush_now_and_then(seconds):
+            self.naps.append(seconds)
+            if sum(self.naps) < 60:
+                header.flushes = int(sum(self.naps) / 20)
+                calls_of_a_minute[:] = [make.call_count]
+
+        with mock.patch("membudget._retry.time.sleep", flush_now_and_then):
+            with self.assertRaises(MemoryError):
+                self.batch().guard(make)
+        self.assertAlmostEqual(sum(self.naps), 40 + 30, delta=6)
+        self.assertGreater(calls_of_a_minute[0], 1000)
+
+    def test_not_for_ever_where_only_others_get_on(self):
+        header = self.budget._view.header()
+        header.flushes = 0
+
+        def flush_always(seconds):
+            self.naps.append(seconds)
+            header.flushes += 1
+
+        with mock.patch("membudget._retry.time.sleep", flush_always):
+            with self.assertRaises(MemoryError):
+                self.batch().guard(mock.Mock(side_effect=MemoryError))
+        self.assertAlmostEqual(sum(self.naps), 300, delta=30)
+
+    def test_the_error_says_what_the_group_counts(self):
+        self.budget.batch = range(3)
+        with mock.patch("membudget._retry.attach") as attach:
+            attach.return_value.counted_bytes = 200 * MIB
+            with self.assertRaisesRegex(MemoryError, "3,145,728 bytes are counted in this process, 209,715,200 in all"):
+                membudget.Batch(budget=self.budget).guard(mock.Mock(side_effect=MemoryError))
+            attach.assert_called_once_with("nobody")
 
     def test_a_turn_is_short(self):
         """Who else waits may hold what this process lacks."""

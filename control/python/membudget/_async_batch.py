@@ -101,7 +101,7 @@ class AsyncBatch(Collected):
 
             payload = await batch.guard(json.loads, line)
 
-        In a group of processes again and again for up to 30 s, until the others have flushed, too.
+        In a group of processes again and again, as long as others flush and for 30 s more.
         """
         try:
             return function(*arguments, **keywords)

@@ -34,13 +34,13 @@ class Batch(Items, Collected, MutableMapping):
     It is not called again for an exception of its own that ends the block; the items are still there.
 
     Upon MemoryError it is called again, for the items in parts: in halves, each let go before the next, at last by
-    one item, with those that are too much beside others at the end; in a group of processes for up to 30 s, until the
-    others have flushed. So it must undo what it had begun, or be able to do it twice. Where one item by itself is too
-    much, MemoryError propagates, and what is left stays in the batch.
+    one item, with those that are too much beside others at the end; in a group of processes again and again, as long
+    as others flush and for 30 s more. So it must undo what it had begun, or be able to do it twice. Where one item by
+    itself is too much, MemoryError propagates, and what is left stays in the batch.
 
     MemoryError upon an insertion, as under MEMBUDGET_HARD_LIMIT: the batch is flushed and the insertion tried
-    once more; in a group of processes for up to 30 s, until the others have flushed, too. guard() does so for
-    what is made before it is inserted.
+    once more; in a group of processes again and again, as long as others flush and for 30 s more. guard() does so
+    for what is made before it is inserted.
 
     The level may stay up after a flush, when other parts of the program hold the memory. The allocator is
     asked to hand free memory back then; and if that does not help, the next batch may grow by 3 % of the

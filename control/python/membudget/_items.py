@@ -35,7 +35,7 @@ class PlainItems:
 
             batch[key] = batch.guard(json.loads, line)
 
-        In a group of processes again and again for up to 30 s, until the others have flushed, too.
+        In a group of processes again and again, as long as others flush and for 30 s more.
         """
         try:
             return function(*arguments, **keywords)

@@ -7,12 +7,14 @@ has its own.
 
 import contextlib
 import time
-from itertools import islice, repeat
+from itertools import islice
 
+from ._attach import attach
 from ._turn import Turn
 
 LOOK_AGAIN_S = 0.02  # how often those who wait for memory look whether there is some
-_MOST_LOOKS = 1500  # 30 s, until the others of the group have handed over what they hold
+_MOST_LOOKS = 1500  # 30 s without any flush of the others
+_MOST_LOOKS_IN_ALL = 10 * _MOST_LOOKS  # who is passed over for so long had better say so
 _TRIES_OF_A_TURN = 25  # half a second
 _BETWEEN_TURNS_S = 2.5 * LOOK_AGAIN_S  # the others have looked by then
 _PATIENT_TRIES = 50  # of those: for a second
@@ -162,7 +164,7 @@ def _patience(budget):
     """
     if not _has_company(budget):
         return
-    looks, turn = repeat(None, _MOST_LOOKS), None
+    looks, turn = _looks(budget), None
     try:
         while True:
             for _ in looks:
@@ -183,6 +185,20 @@ def _patience(budget):
             turn.leave()
 
 
+def _looks(budget):
+    """None as often as there is patience for: as long as the others hand over what they hold, there is hope."""
+    flushes, left = None, _MOST_LOOKS
+    for _ in range(_MOST_LOOKS_IN_ALL):
+        with contextlib.suppress(MemoryError):  # a number is made to compare
+            now = budget._view.header().flushes
+            if now != flushes:
+                flushes, left = now, _MOST_LOOKS
+        if left == 0:
+            return
+        left -= 1
+        yield None
+
+
 def _asked_for(turn, budget):
     try:
         turn = turn or Turn(budget._view.header().name.decode())
@@ -196,12 +212,23 @@ def _explained(error, budget, what):
     """The same error, with the figures where it has no text of its own."""
     if not error.args:
         view = getattr(budget, "_view", None)
-        limit, overhead = budget.limit_bytes, 0
+        limit, overhead, of_the_group = budget.limit_bytes, 0, ""
         if view is not None:
             header = view.header()
             limit, overhead = header.hard_limit_bytes or limit, header.overhead_bytes
+            of_the_group = _counted_by_the_group(budget, header)
         error.args = (
-            f"membudget: {what}; {budget.counted_bytes:,} bytes are counted, {overhead:,} are overhead,"
+            f"membudget: {what}; {budget.counted_bytes:,} bytes are counted{of_the_group}, {overhead:,} are overhead,"
             f" and {limit:,} is the most there may be",
         )
     return error
+
+
+def _counted_by_the_group(budget, header):
+    """What the limit holds for: the budget's own figure is that of this process."""
+    if not _has_company(budget):
+        return ""
+    try:
+        return f" in this process, {attach(header.name.decode()).counted_bytes:,} in all of its group"
+    except (OSError, RuntimeError, ValueError, MemoryError):
+        return " in this process"

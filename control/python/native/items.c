@@ -207,7 +207,7 @@ static PyMethodDef methods[] = {
      "guard(function, *arguments, **keywords)\n\n"
      "function(*arguments, **keywords); upon MemoryError the batch is flushed, and it is called once more.\n\n"
      "    batch[key] = batch.guard(json.loads, line)\n\n"
-     "In a group of processes again and again for up to 30 s, until the others have flushed, too."},
+     "In a group of processes again and again, as long as others flush and for 30 s more."},
     {"get", get, METH_VARARGS, "get(key, default=None)\n\nThe payload of `key`, or `default`."},
     {NULL, NULL, 0, NULL},
 };
