@@ -22,6 +22,9 @@ namespace membudget {
 //                               note_size(block, usable) before size_found is asked for it. A block that resize
 //                               leaves in place keeps its size. small_foretold and allocate_small: the same, faster,
 //                               for requests up to small_bytes
+//   marks_sampled               foretells sizes, and has pages so small that next to none has a sampled block in it:
+//                               mark(block) sends all blocks of its page the slow way, where size_found_marked() knows
+//                               their size, until unmark(block)
 //   owns(block)                 false for a block that start-up handed out before this allocator was there
 //   trim()                      hands free memory back to the kernel
 //   counts_itself               keeps allocated_total() and freed_total() for the calling thread: the sums
@@ -41,6 +44,7 @@ concept Allocator = requires(void *block, const void *seen, size_t bytes) {
   { A::counts_itself } -> std::convertible_to<bool>;
   { A::finds_size } -> std::convertible_to<bool>;
   { A::foretells_size } -> std::convertible_to<bool>;
+  { A::marks_sampled } -> std::convertible_to<bool>;
   { A::name } -> std::convertible_to<const char *>;
 };
 

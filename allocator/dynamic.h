@@ -62,6 +62,9 @@ struct Dynamic {
   static constexpr const char *name = "dynamic";
   static constexpr bool counts_itself = false;
   static constexpr bool finds_size = true, foretells_size = true;
+  // With 512 KiB between samples one in 64 pages of 8 KiB has one. Of those of 64 KiB it is one in 8: more than it costs
+  // to look at each block (churn with mimalloc: 1.16 times as long as with profiles off, against 1.04).
+  static constexpr bool marks_sampled = Sizes::kPageBytes <= 8 << 10;
 
   static constexpr size_t small_bytes = kSmallBytes;
 
@@ -91,6 +94,9 @@ struct Dynamic {
     return Sizes::kNever;
   }
   static bool has_size(const void *block, ptrdiff_t bytes) { return Sizes::has(block, bytes); }
+  static size_t size_found_marked(const void *block) { return Sizes::find_marked(block); }
+  static void mark(const void *block) { Sizes::mark(block); }
+  static void unmark(const void *block) { Sizes::unmark(block); }
   static void note_size(const void *block, size_t usable_bytes) { Sizes::note(block, usable_bytes); }
   static void trim() {
     if (dynamic_calls.trim) dynamic_calls.trim();
@@ -104,7 +110,7 @@ static_assert(Allocator<Mimalloc> && Allocator<Tcmalloc>);
 // Its malloc may give NULL for no bytes: it is asked for one.
 struct Foreign : Mimalloc {
   // cppcheck-suppress duplInheritedMember  ; as meant: this one does neither
-  static constexpr bool finds_size = false, foretells_size = false;
+  static constexpr bool finds_size = false, foretells_size = false, marks_sampled = false;
 
   static void *allocate(size_t bytes) { return Mimalloc::allocate(bytes ? bytes : 1); }
   static void *zeroed(size_t bytes) { return Mimalloc::zeroed(bytes ? bytes : 1); }

@@ -16,7 +16,7 @@ namespace membudget {
 struct EarlyArena {
   static constexpr const char *name = "early";
   static constexpr bool counts_itself = false;
-  static constexpr bool finds_size = false, foretells_size = false;
+  static constexpr bool finds_size = false, foretells_size = false, marks_sampled = false;
   static constexpr size_t capacity_bytes = 16 << 20;  // of address space; pages are taken when touched
 
   static void *allocate(size_t bytes) { return aligned(16, bytes); }

@@ -27,7 +27,7 @@ struct Jemalloc {
   static constexpr const char *name = "jemalloc";
   // thread.allocatedp and thread.deallocatedp: advanced by usable sizes, on jemalloc's own fast path.
   static constexpr bool counts_itself = true;
-  static constexpr bool finds_size = false, foretells_size = false;
+  static constexpr bool finds_size = false, foretells_size = false, marks_sampled = false;
 
   static void *allocate(size_t bytes) { return membudget_je_malloc(bytes); }
   static void *zeroed(size_t bytes) { return membudget_je_calloc(1, bytes); }

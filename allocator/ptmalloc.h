@@ -26,7 +26,7 @@ namespace membudget {
 struct Ptmalloc {
   static constexpr const char *name = "ptmalloc";
   static constexpr bool counts_itself = false;
-  static constexpr bool finds_size = true, foretells_size = false;
+  static constexpr bool finds_size = true, foretells_size = false, marks_sampled = false;
 
   static void *allocate(size_t bytes) { return __libc_malloc(bytes); }
   static void *zeroed(size_t bytes) { return __libc_calloc(1, bytes); }

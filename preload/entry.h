@@ -25,8 +25,9 @@ struct Limited {
 struct Uncounted {
   static constexpr bool counts = false, is_limited = false, is_sampled = false;
 };
-// With is_sampled (profile/sampled_entry.h) a way of counting has two functions more, both of the slow path:
-// draws(bytes) tells whether a block that was just counted is to be sampled, sample(block, bytes) does it.
+// With is_sampled (profile/sampled_entry.h) a way of counting has functions more, all of the slow path: draws(bytes) tells
+// whether a block that was just counted is to be sampled, sample(block, bytes) does it, forget(block, out) is for all
+// that may be sampled before they are released.
 
 template <Allocator A, typename Count>
 struct Entry {
@@ -118,10 +119,21 @@ struct Entry {
       A::release(block);
       if (ledger::freed_total(A::freed_total())) ledger::settle_freed(0);
     } else {
-      size_t bytes = A::usable_size(block);
+      size_t bytes = size_of_released(block);
       if (ledger::freed(bytes)) return settle_and_release(block, bytes);
       A::release(block);
     }
+  }
+
+  // A sampled block is forgotten first: once the allocator has it back, another thread may get it.
+  static size_t size_of_released(void *block) {
+    if constexpr (Count::is_sampled && A::marks_sampled) {
+      Count::forget_if_sampled(block);
+      size_t bytes = A::size_found(block);
+      if (bytes == 0) bytes = A::size_found_marked(block);
+      if (bytes != 0) return bytes;
+    }
+    return A::usable_size(block);
   }
 
   __attribute__((noinline, cold)) static void settle_and_release(void *block, size_t bytes) {
@@ -165,7 +177,10 @@ struct Entry {
 
   // Counts a block that has the foretold size, unless its page says otherwise.
   __attribute__((always_inline)) static void *handed_out_as(ptrdiff_t foretold, void *block) {
-    if (__builtin_expect(!A::has_size(block, foretold), 0)) return handed_out_slow(block);
+    if (__builtin_expect(!A::has_size(block, foretold), 0)) {
+      if constexpr (!Count::is_sampled || !A::marks_sampled) return handed_out_slow(block);
+      return handed_out_of_marked(block, foretold);
+    }
     auto usable = static_cast<size_t>(foretold);
     if (ledger::allocated(usable)) return settle_and_return(block, usable);
     return block;
@@ -186,6 +201,12 @@ struct Entry {
   }
   __attribute__((noinline)) static void *handed_out_slow(void *block) {
     return block ? count_new(block) : out_of_memory();
+  }
+  __attribute__((noinline)) static void *handed_out_of_marked(void *block, ptrdiff_t foretold) {
+    auto usable = static_cast<size_t>(foretold);
+    if (A::size_found_marked(block) != usable) return handed_out_slow(block);
+    if (ledger::allocated(usable)) return settle_and_return(block, usable);
+    return block;
   }
   static void *count_new(void *block) {
     size_t bytes = size_of_new(block);

@@ -61,11 +61,11 @@ __attribute__((always_inline)) inline uint32_t take_stack() {
 }
 
 // Nothing in here minds a signal's handler that jumps out.
-void record(void *block, size_t usable, uint32_t flags, int64_t mean, uint32_t stack) {
+bool record(void *block, size_t usable, uint32_t flags, int64_t mean, uint32_t stack) {
   double probability = -expm1(-static_cast<double>(usable) / static_cast<double>(mean));
   LiveBlock about = {stack, flags, usable, 1 / probability};
   stack_table_note(stack, static_cast<double>(usable), about.weight);
-  remember(block, about);
+  return remember(block, about);
 }
 
 // While a stack is taken. Signals are blocked before is_inside is set, or a handler that jumps away would leave it
@@ -97,9 +97,9 @@ bool draws(size_t usable) {
   return mean > 0;
 }
 
-__attribute__((noinline, cold)) void sample(void *block, size_t usable) {
+__attribute__((noinline, cold)) bool sample(void *block, size_t usable) {
   int64_t mean = mean_bytes();
-  if (mean <= 0) return;
+  if (mean <= 0) return false;
   const void *frame = __builtin_dwarf_cfa();
   uint32_t stack;
   if (!find_known_stack(frame, &stack)) {
@@ -107,7 +107,7 @@ __attribute__((noinline, cold)) void sample(void *block, size_t usable) {
     stack = take_stack();
     note_stack(frame, stack);
   }
-  record(block, usable, 0, mean, stack);
+  return record(block, usable, 0, mean, stack);
 }
 
 __attribute__((noinline, cold)) void sample_mapped(void *memory, size_t bytes) {
@@ -123,8 +123,10 @@ __attribute__((noinline, cold)) void sample_mapped(void *memory, size_t bytes) {
 
 bool forget(const void *block, LiveBlock *out) { return live_table_take(block, out); }
 
-void remember(const void *block, const LiveBlock &about) {
-  if (!live_table_add(block, about)) __atomic_fetch_add(&lost, 1, __ATOMIC_RELAXED);
+bool remember(const void *block, const LiveBlock &about) {
+  bool fits = live_table_add(block, about);
+  if (!fits) __atomic_fetch_add(&lost, 1, __ATOMIC_RELAXED);
+  return fits;
 }
 
 bool is_sampling() { return is_inside; }

@@ -19,9 +19,9 @@ namespace membudget::profile {
 // Never in a thread without a shard. Safe anywhere, signal handlers included.
 [[nodiscard]] bool draws(size_t usable);
 
-// Takes the stack of the block that is being handed out. Keeps errno. A quarter of a us in a stack that is known, else 1
-// to 5 us.
-void sample(void *block, size_t usable);
+// Takes the stack of the block that is being handed out; false when it is not remembered. Keeps errno. A quarter of a us
+// in a stack that is known, else 1 to 5 us.
+bool sample(void *block, size_t usable);
 
 // The same for memory that the program mapped by itself.
 void sample_mapped(void *memory, size_t bytes);
@@ -29,8 +29,8 @@ void sample_mapped(void *memory, size_t bytes);
 // Forgets a block, for which may_be_live(), if it is sampled at all; false when not.
 bool forget(const void *block, LiveBlock *out);
 
-// For a block that forget() was told of, and that stays after all.
-void remember(const void *block, const LiveBlock &);
+// For a block that forget() was told of, and that stays after all. False when there is no room for it.
+bool remember(const void *block, const LiveBlock &);
 
 // Whether the calling thread is taking a stack: what it maps is ours.
 bool is_sampling();
