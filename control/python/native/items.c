@@ -204,11 +204,11 @@ static void dealloc(PyObject *object) {
 
 static PyMethodDef methods[] = {
     {"guard", (PyCFunction)(void (*)(void))guard, METH_VARARGS | METH_KEYWORDS,
-     "guard(function, *arguments, **keywords)\n\n"
+     "guard($self, function, /, *arguments, **keywords)\n--\n\n"
      "function(*arguments, **keywords); upon MemoryError the batch is flushed, and it is called once more.\n\n"
      "    batch[key] = batch.guard(json.loads, line)\n\n"
      "In a group of processes again and again, as long as others flush and for 30 s more."},
-    {"get", get, METH_VARARGS, "get(key, default=None)\n\nThe payload of `key`, or `default`."},
+    {"get", get, METH_VARARGS, "get($self, key, default=None, /)\n--\n\nThe payload of `key`, or `default`."},
     {NULL, NULL, 0, NULL},
 };
 
