@@ -9,6 +9,7 @@ import concurrent.futures
 import datetime
 import os
 import queue
+import signal
 import sys
 import tempfile
 import threading
@@ -73,7 +74,7 @@ def run_all(arguments, filed):
                     one.result()
             except (Unavailable, KeyboardInterrupt) as error:
                 pool.shutdown(wait=True, cancel_futures=True)
-                print(f"bench-cgroup: {error or 'interrupted'}", file=sys.stderr)
+                print(f"bench-cgroup: {str(error) or 'interrupted'}", file=sys.stderr)
                 return isinstance(error, KeyboardInterrupt)
     return True
 
@@ -100,6 +101,7 @@ def main():
         print("\n".join(NAMES))
         return 0
     filed = outcomes.Outcomes(arguments.results)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # or cgroups and databases would be left behind
     is_fine = arguments.table or run_all(arguments, filed)
     print(filed.write_tables())
     return 0 if is_fine else 1

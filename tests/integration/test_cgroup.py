@@ -1,12 +1,16 @@
 """In a real memory cgroup: filled to the brim, flushed in time, never killed. Shown as skipped where none can be made."""
 
+import glob
 import os
 import subprocess
 import sys
+import tempfile
+import time
 
 import harness
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../scripts/cgroup_bench"))
+BENCH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../scripts/cgroup_bench")
+sys.path.insert(0, BENCH)
 from cgroup import Cgroup, Unavailable  # noqa: E402
 
 PYTHON_PACKAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../control/python")
@@ -136,6 +140,22 @@ class RealCgroup(harness.Case):
         self.group.write("memory.limit_in_bytes" if self.group.version == 1 else "memory.max", LIMIT // 2)
         process.stdin.write("\n")
         self.assertEqual(self.finish(process), [str(LIMIT // 4), "CRITICAL"])
+
+    def test_a_bench_that_is_terminated_leaves_nothing(self):
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, os.path.join(BENCH, "main.py"), "--workers=1", "--mix=20K", "--strategy=count:20000",
+                       "--events=40000", f"--results={folder}"]
+            bench = subprocess.Popen(command, env={**os.environ, "TMPDIR": folder}, stdout=subprocess.PIPE,
+                                     stderr=subprocess.PIPE, text=True)
+            groups = f"{os.path.dirname(self.group.folder)}/membudget-bench-{bench.pid}-*"
+            deadline = time.monotonic() + 60
+            while not glob.glob(groups):
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.01)
+            bench.terminate()
+            _, errors = bench.communicate(timeout=120)
+            self.assertIn("bench-cgroup: interrupted", errors)
+            self.assertEqual(glob.glob(groups) + glob.glob(f"{folder}/membudget-*"), [])
 
 
 if __name__ == "__main__":
