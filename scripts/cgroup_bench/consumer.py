@@ -32,6 +32,7 @@ class Consumer:
         self._store = Store(task["databases"][number])
         self._report = {"read": 0, "batches": [], "at_flush": [], "peak": 0, "done": False}
         self._strategy = strategy_of(task["strategy"], self._account, task["folder"], self._limit, self._flush)
+        self._is_rest = False  # what was left at the end is no batch of anybody's choice
         self._started = time.monotonic()
 
     def run(self, events):
@@ -54,13 +55,18 @@ class Consumer:
                     break
         self._report["read"] += since
         self._report["rest"] = len(buffer)
+        self._is_rest = True
+        if buffer:  # who happens to have flushed just before the end would seem slower
+            self._strategy.flush()
         self._report["done"] = True
         self._write_report()
 
     def _flush(self, items):
-        self._report["at_flush"].append(self._sample())
+        used = self._sample()
         self._store.write(self._rows(items))
-        self._report["batches"].append(len(items))
+        if not self._is_rest:
+            self._report["at_flush"].append(used)
+            self._report["batches"].append(len(items))
         self._write_report()
 
     def _rows(self, items):

@@ -98,6 +98,9 @@ class _Membudget(_Strategy):
         self.buffer = membudget.Batch(process)
         self.guard = self.buffer.guard
 
+    def flush(self):
+        self.buffer.flush()
+
     def says_flush(self):
         return False
 
