@@ -49,7 +49,7 @@ class Row:
     @property
     def each(self):
         """The figure of every run against its neighbour, ascending. What slows both of them down cancels out, as it
-        does not in the figure of two medians: this kind of machine changes its speed by half from minute to minute."""
+        does not in the figure of two medians: a virtual machine may change its speed by half from minute to minute."""
         bases = self.base.values if self.base else self.ours.values
         return sorted(self.of(ours, base) for ours, base in zip(self.ours.values, bases))
 
