@@ -1,5 +1,6 @@
 #include "allocator/ledger.h"
 
+#include "allocator/triggers.h"
 #include "control/block/footprint.h"
 #include "control/block/lock.h"
 #include "control/block/system.h"
@@ -9,7 +10,7 @@ namespace membudget::ledger {
 // Its triggers are met by whatever is added: values wrap long before they get there.
 Shard nobody = {0, 0, 0, 0, kPoison, kPoison, 0, 0};
 __attribute__((tls_model("initial-exec"))) __thread ThreadState thread = {
-    &nobody, 0, 0, 0, INT64_MAX, 0, 0, 4 << 10, 0, 0, 0, false, 0, false, false, kPoison};
+    &nobody, 0, 0, 0, INT64_MAX, 0, 0, 4 << 10, 0, 0, 0, false, 0, false, false, kPoison, kPoison, 0};
 
 namespace {
 
@@ -103,25 +104,10 @@ bool adopt() {
   thread.allocated_base += s->allocated_bytes;
   thread.freed_base += s->freed_bytes;
   thread.peak_net_bytes = 0;
+  thread.looks_at_bytes = kPoison;
   thread.shard = s;
   if (bound.on_thread_start) bound.on_thread_start();
   return true;
-}
-
-bool is_poisoned(const Shard &s) {
-  return __atomic_load_n(&s.allocated_trigger, __ATOMIC_RELAXED) == kPoison ||
-         __atomic_load_n(&s.freed_trigger, __ATOMIC_RELAXED) == kPoison;
-}
-
-// Replaces a trigger unless it is withdrawn, or set anew, at the same time.
-void rearm(int64_t *trigger, int64_t seen, int64_t value) {
-  MEMBUDGET_YIELD_POINT();
-  if (seen != kPoison) __atomic_compare_exchange_n(trigger, &seen, value, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
-}
-
-void withdraw_own(Shard *s) {
-  __atomic_store_n(&s->allocated_trigger, kPoison, __ATOMIC_RELAXED);
-  __atomic_store_n(&s->freed_trigger, kPoison, __ATOMIC_RELAXED);
 }
 
 void note_peak(Shard *s) {
@@ -157,14 +143,26 @@ int64_t before_sample(const Shard &s, int64_t trigger) {
   return sample < trigger ? sample : trigger;
 }
 
-// Sets the triggers from the allowance. False when allowances were handed out anew meanwhile, or a signal handler had
-// this thread's looked up: what was read of the old one may have gone into a trigger that stood for the new one, so it is
-// withdrawn.
-bool rearm_own(Shard *s) {
-  const uint32_t *sequence = &bound.block.header->allowance_sequence;
-  uint32_t before = __atomic_load_n(sequence, __ATOMIC_ACQUIRE);
-  if (before & 1) return false;
+// What triggers are computed from. It holds until allowances are handed out anew, or a signal handler had this thread's
+// looked up: what was read of the old one may have gone into a trigger that stood for the new one, so it is withdrawn.
+struct Basis {
+  uint32_t sequence = __atomic_load_n(&bound.block.header->allowance_sequence, __ATOMIC_ACQUIRE);
   uint32_t look_ups = thread.look_ups;
+
+  bool holds_or_withdraws(Shard *s) const {
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&bound.block.header->allowance_sequence, __ATOMIC_RELAXED) == sequence &&
+        thread.look_ups == look_ups)
+      return true;
+    withdraw(s);
+    return false;
+  }
+};
+
+// Sets the triggers from the allowance. False when they do not hold.
+bool rearm_own(Shard *s) {
+  Basis basis;
+  if (basis.sequence & 1) return false;
   int64_t allocated_trigger = __atomic_load_n(&s->allocated_trigger, __ATOMIC_RELAXED);
   int64_t freed_trigger = __atomic_load_n(&s->freed_trigger, __ATOMIC_RELAXED);
   __atomic_signal_fence(__ATOMIC_SEQ_CST);
@@ -178,24 +176,11 @@ bool rearm_own(Shard *s) {
   if (until > ceiling) until = ceiling;
   if (until > thread.peak_reached_net_bytes)
     budget_note_peak_slack(bound.block, bound.process, until - thread.peak_reached_net_bytes);
-  rearm(&s->allocated_trigger, allocated_trigger, before_sample(*s, s->freed_bytes + until));
+  thread.looks_at_bytes = s->freed_bytes + until;
+  thread.armed_sequence = basis.sequence;
+  rearm(&s->allocated_trigger, allocated_trigger, before_sample(*s, thread.looks_at_bytes));
   rearm(&s->freed_trigger, freed_trigger, floor <= -kFar / 2 ? INT64_MAX : s->allocated_bytes - floor);
-  __atomic_thread_fence(__ATOMIC_SEQ_CST);
-  if (__atomic_load_n(sequence, __ATOMIC_RELAXED) == before && thread.look_ups == look_ups) return true;
-  withdraw_own(s);
-  return false;
-}
-
-bool within_allowance(const Shard &s) {
-  int64_t net = shard_net(s);
-  return !is_poisoned(s) && net <= __atomic_load_n(&s.ceiling_bytes, __ATOMIC_RELAXED) &&
-         net >= __atomic_load_n(&s.floor_bytes, __ATOMIC_RELAXED);
-}
-
-bool trigger_is_met(const Shard &s) {
-  return __atomic_load_n(&s.allocated_bytes, __ATOMIC_RELAXED) >
-             __atomic_load_n(&s.allocated_trigger, __ATOMIC_RELAXED) ||
-         __atomic_load_n(&s.freed_bytes, __ATOMIC_RELAXED) > __atomic_load_n(&s.freed_trigger, __ATOMIC_RELAXED);
+  return basis.holds_or_withdraws(s);
 }
 
 void answer_requests() {
@@ -226,7 +211,7 @@ __attribute__((noinline)) void look_up(Shard *s, int64_t fresh_bytes) {
   if (within_allowance(*s)) rearm_own(s);
 }
 
-// Until nothing is left to look up: a signal handler may count while we are at it, and come here itself.
+// Until nothing is left to look up: a signal handler may count meanwhile, and come here itself.
 void settle(Shard *s, int64_t fresh_bytes) {
   constexpr int kMostRounds = 8;  // others may withdraw at any rate; each caller does its part
   for (int i = 0; i < kMostRounds; ++i) {
@@ -285,6 +270,18 @@ __attribute__((noinline, cold)) bool settle_allocated(size_t bytes) {
   settle_slow({counted, 0, 1, 0});
   // What a small request got may be a little more than a small request; what was large has been asked for.
   return !started() || makes_room(0, counted / 2, counted);
+}
+
+bool goes_on_to_next_sample() {
+  Shard *s = thread.shard;
+  Basis basis;
+  if (basis.sequence != thread.armed_sequence) return false;
+  MEMBUDGET_YIELD_POINT();
+  int64_t trigger = __atomic_load_n(&s->allocated_trigger, __ATOMIC_RELAXED);
+  __atomic_signal_fence(__ATOMIC_SEQ_CST);
+  if (trigger == kPoison || s->allocated_bytes > thread.looks_at_bytes) return false;
+  rearm(&s->allocated_trigger, trigger, before_sample(*s, thread.looks_at_bytes));
+  return basis.holds_or_withdraws(s);
 }
 
 bool reserve(size_t bytes, size_t request) {

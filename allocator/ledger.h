@@ -36,6 +36,8 @@ struct ThreadState {
   bool is_torn_down;
   bool is_forking;          // between before_fork() and after: has no shard, and looks nothing up
   int64_t sample_at_bytes;  // up to where the shard may count before a block is sampled; met by every count at first
+  int64_t looks_at_bytes;   // what its trigger would be if nothing was sampled; kPoison until it is known
+  uint32_t armed_sequence;  // of the allowances, for which that holds
 };
 
 extern Shard nobody;
@@ -225,6 +227,10 @@ void after_fork_in_child(const Block &, Process *process, bool inherits);
 
 // From here on the trigger of allocations is met past `thread.sample_at_bytes`, too. Idempotent.
 void begin_sampling();
+
+// For a thread whose trigger is met and whose next sample is drawn anew: sets the trigger for that one, if it was for a
+// sample only that it was met. False: to settle_allocated(), as ever. Keeps errno; a tenth of what that takes.
+[[nodiscard]] bool goes_on_to_next_sample();
 
 // Brings the thread's next sample nearer, where less was counted than is to be taken for allocated.
 void sample_sooner(size_t bytes);

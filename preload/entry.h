@@ -156,7 +156,8 @@ struct Entry {
     if constexpr (!Count::is_sampled) {
       return ledger::settle_allocated(bytes);
     } else {
-      bool is_due = Count::draws(bytes), fits = ledger::settle_allocated(bytes);
+      bool is_due = Count::draws(bytes);
+      bool fits = (is_due && ledger::goes_on_to_next_sample()) || ledger::settle_allocated(bytes);
       is_due = is_due || Count::draws(bytes);
       if (fits && is_due) Count::sample(block, bytes);
       return fits;

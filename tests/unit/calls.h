@@ -8,6 +8,15 @@ namespace membudget::unit {
 inline void allocated(size_t bytes) {
   if (ledger::allocated(bytes)) ledger::settle_allocated(bytes);
 }
+// While stacks are sampled, this one again after so many bytes. Whether it was due.
+inline bool allocated_and_sampled(size_t bytes, int64_t distance) {
+  if (!ledger::allocated(bytes)) return false;
+  int64_t counted = ledger::thread.shard->allocated_bytes;
+  bool is_due = ledger::thread.shard != &ledger::nobody && counted > ledger::thread.sample_at_bytes;
+  if (is_due) ledger::thread.sample_at_bytes = counted + distance;
+  if (!is_due || !ledger::goes_on_to_next_sample()) ledger::settle_allocated(bytes);
+  return is_due;
+}
 inline void freed(size_t bytes) {
   if (ledger::freed(bytes)) ledger::settle_freed(bytes);
 }

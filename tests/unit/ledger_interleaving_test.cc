@@ -95,6 +95,23 @@ TEST(Interleaving, LimitsThatChange) {
           4, 200);
 }
 
+// a's last block stays below its next sample, and crosses the mark at 97 % with what b took while a went on to that.
+TEST(Interleaving, SamplesWhileAllowancesAreWithdrawn) {
+  try_all({.limit = kLimit,
+           .sampled_every_bytes = 25'000,
+           .threads = {{{allocate, 66'000}, {allocate, 26'000}, {allocate, 25'000}}, {{allocate, 853'000}}}},
+          3, 200);
+}
+
+TEST(Interleaving, SamplesNextToTheMark) {
+  try_all(
+      {.limit = kLimit,
+       .base = kLimit - 100,
+       .sampled_every_bytes = 5,
+       .threads = {{{allocate, 20}, {allocate, 20}, {release, 30}, {allocate, 20}}, {{allocate, 60}, {release, 9}}}},
+      3, 200);
+}
+
 // A request is answered by the next call that begins after it was made.
 TEST(Interleaving, RequestsAreNotLost) {
   try_all({.limit = kLimit, .base = kLimit / 2, .threads = {{{request, 0}}, {{evaluate, 0}}, {{allocate, 10}}}}, 3,

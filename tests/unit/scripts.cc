@@ -25,6 +25,7 @@ Script random_script(uint64_t seed) {
   const int64_t near = script.limit / (random() % 2 ? 10 : 40);
   script.base = script.limit - static_cast<int64_t>(random() % static_cast<uint64_t>(4 * near)) + near;
   script.is_warm = random() % 4 != 0;
+  if (seed % 2) script.sampled_every_bytes = 1 + near / 8;
   script.threads.resize(2 + random() % 2);
   for (auto &steps : script.threads) {
     for (uint64_t i = 1 + random() % 5; i > 0; --i) {
@@ -62,6 +63,8 @@ void Stage::reset(const Script &script) {
   count(p->shards[0], script.base - mapped_, 0);
   completed_ = begun_ = script.base;
   marks_ = default_marks(script.limit);
+  sampled_every_bytes_ = script.sampled_every_bytes;
+  if (sampled_every_bytes_) ledger::begin_sampling();
   ledger_.block.set_limits(marks_);
 }
 
@@ -69,7 +72,10 @@ void Stage::perform(const Step &step) {
   switch (step.kind) {
     case Kind::allocate:
       begun_ += step.bytes;
-      unit::allocated(static_cast<size_t>(step.bytes));
+      if (sampled_every_bytes_)
+        unit::allocated_and_sampled(static_cast<size_t>(step.bytes), sampled_every_bytes_);
+      else
+        unit::allocated(static_cast<size_t>(step.bytes));
       completed_ += step.bytes;
       break;
     case Kind::release:

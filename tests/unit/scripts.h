@@ -19,8 +19,9 @@ struct Step {
 
 struct Script {
   int64_t limit = 0;
-  int64_t base = 0;     // bytes that are live already
-  bool is_warm = true;  // the threads have their shards before anybody comes between
+  int64_t base = 0;                 // bytes that are live already
+  bool is_warm = true;              // the threads have their shards before anybody comes between
+  int64_t sampled_every_bytes = 0;  // of each thread; 0: sampling is off
   std::vector<std::vector<Step>> threads;
 };
 
@@ -42,6 +43,7 @@ class Stage {
   StartedLedger ledger_;
   Interleaving interleaving_;
   MarkBytes marks_;
+  int64_t sampled_every_bytes_ = 0;                 // once it is not, it stays on in this process
   int64_t completed_ = 0, begun_ = 0, mapped_ = 0;  // see sum_checker.h; exact here
   int changing_ = 0;                                // calls that change the limit, under way
   uint32_t answered_ = 0;
