@@ -49,13 +49,15 @@ int64_t next_distance(int64_t mean) {
   return static_cast<int64_t>(-log(random_fraction()) * static_cast<double>(mean));
 }
 
-// In sample()'s own frame: each one more would have to be unwound.
-__attribute__((always_inline)) inline uint32_t take_stack() {
+// In sample()'s own frame: each one more would have to be unwound. `frame`: where that begins, NULL for a stack that is
+// not to be known again. All that unwinds does it while it has a buffer: a fork waits for those.
+__attribute__((always_inline)) inline uint32_t take_stack(const void *frame) {
   static uint64_t buffers[kBuffers][kMostFrames];
   int place = claim_buffer();
   if (place < 0) return stack_table_number(nullptr, 0);
   int count = stack_module().capture(buffers[place], kMostFrames);
   uint32_t number = stack_table_number(buffers[place], count);
+  if (frame) note_stack(frame, number);
   release_buffer(place);
   return number;
 }
@@ -104,8 +106,7 @@ __attribute__((noinline, cold)) bool sample(void *block, size_t usable) {
   uint32_t stack;
   if (!find_known_stack(frame, &stack)) {
     Inside inside;
-    stack = take_stack();
-    note_stack(frame, stack);
+    stack = take_stack(frame);
   }
   return record(block, usable, 0, mean, stack);
 }
@@ -117,7 +118,7 @@ __attribute__((noinline, cold)) void sample_mapped(void *memory, size_t bytes) {
   if (mapped_until_sample == 0) mapped_until_sample = next_distance(mean) + 1;
   mapped_until_sample -= static_cast<int64_t>(bytes);
   if (mapped_until_sample > 0) return;
-  if (mean > 0) record(memory, bytes, MEMBUDGET_PROFILE_IS_MAPPED, mean, take_stack());
+  if (mean > 0) record(memory, bytes, MEMBUDGET_PROFILE_IS_MAPPED, mean, take_stack(nullptr));
   mapped_until_sample = next_distance(mean) + 1;
 }
 
