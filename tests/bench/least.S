@@ -1,10 +1,12 @@
 // The least that a library in front of an allocator can do to count exactly, for scripts/bench to hold ours against:
-// one call on, the size where it stands in the block's header (ptmalloc) and else no size at all but a constant, two adds
-// and one compare with words found through the thread. No allocator is chosen, nothing rare is handled, and all threads
-// count in one place: it is for one.
+// one call on, the size, two adds and one compare with words found through the thread. No allocator is chosen, nothing
+// rare is handled, and all threads count in one place: it is for one.
 //
-// ALLOCATE, RELEASE: the allocator's own functions. HEADER: sizes are read. PREFIX: of the allocator's names, where it is
-// our private one: what else a small C++ program calls of the family goes to it, too, and its own mapping to the system.
+// ALLOCATE, RELEASE: the allocator's own functions. HEADER: sizes are read from the blocks' headers. USABLE, PAGE_BITS:
+// from a table by the block's page, filled by that function; a page that comes to hold another size class is not noticed,
+// and its blocks are counted wrong. Neither (jemalloc counts by itself): a constant. PREFIX: of the allocator's names,
+// where it is our private one: what else a small C++ program calls of the family goes to it, too, and its own mapping to
+// the system.
 .macro known_size block
 #ifdef HEADER
   testq \block, \block
@@ -14,6 +16,14 @@
   jnz 1f
   andq $-8, %rsi
   subq $8, %rsi
+#elif defined(USABLE)
+  leaq sizes(%rip), %rdx
+  movq \block, %rcx
+  shrq $PAGE_BITS, %rcx
+  movzwl %cx, %ecx
+  movzwl (%rdx,%rcx,2), %esi
+  testl %esi, %esi
+  jz 2f
 #else
   movl $64, %esi
 #endif
@@ -41,11 +51,24 @@ malloc:
   count 0
 1:addq $8, %rsp
   ret
+#ifdef USABLE
+2:movq %rax, (%rsp)
+  movq %rax, %rdi
+  call *USABLE@GOTPCREL(%rip)
+  leaq sizes(%rip), %rdx
+  movq (%rsp), %rcx
+  shrq $PAGE_BITS, %rcx
+  movzwl %cx, %ecx
+  movw %ax, (%rdx,%rcx,2)
+  movq (%rsp), %rax
+  jmp 1b
+#endif
   .p2align 6
 free:
   known_size %rdi
   count 8
-1:jmp *RELEASE@GOTPCREL(%rip)
+1:
+2:jmp *RELEASE@GOTPCREL(%rip)
 
 #ifdef PREFIX
 #define JOINED_NOW(prefix, name) prefix##name
@@ -74,4 +97,8 @@ shards:
   .p2align 6
 shard_offset:
   .zero 8
+#ifdef USABLE
+  .local sizes
+  .comm sizes, 131072, 64  // for each of 65,536 pages; those that are so far apart share one
+#endif
   .section .note.GNU-stack, "", @progbits
