@@ -4,13 +4,14 @@
 #include "control/block/footprint.h"
 #include "control/block/lock.h"
 #include "control/block/system.h"
+#include "control/block/words.h"
 
 namespace membudget::ledger {
 
 // Its triggers are met by whatever is added: values wrap long before they get there.
 Shard nobody = {0, 0, 0, 0, kPoison, kPoison, 0, 0};
 __attribute__((tls_model("initial-exec"))) __thread ThreadState thread = {
-    &nobody, 0, 0, 0, INT64_MAX, 0, 0, 4 << 10, 0, 0, 0, false, 0, false, false, kPoison, kPoison, 0};
+    &nobody, 0, 0, 0, INT64_MAX, 0, 0, 4 << 10, 0, 0, 0, 0, false, 0, false, false, kPoison, kPoison, 0};
 
 namespace {
 
@@ -119,6 +120,12 @@ void note_peak(Shard *s) {
   thread.peak_reached_net_bytes = room.shards <= 1 ? net + room.bytes : INT64_MAX;
 }
 
+// A thread that turns over much looks seldom: alone, it may miss a sixteenth of what it holds, up to four strides.
+int64_t longest_stride(int64_t net) {
+  if (thread.peak_reached_net_bytes == INT64_MAX) return kLongestStride;
+  return smallest(largest(net / 16, kLongestStride), 4 * kLongestStride);
+}
+
 // How many bytes the thread may allocate until it looks again whether a peak is to be noted. The trigger knows
 // what was allocated, not what stays: a thread that grows looks often (near a mark, at each new peak), one that only
 // turns over seldom.
@@ -130,8 +137,8 @@ int64_t stride_after(const Shard &s, int64_t net) {
   if (2 * grown >= allocated) {
     thread.stride_bytes = kShortest;
     if (thread.is_near_mark) return 0;
-  } else if (thread.stride_bytes < kLongestStride) {
-    thread.stride_bytes *= 2;
+  } else {
+    thread.stride_bytes = smallest(2 * thread.stride_bytes, longest_stride(net));
   }
   return thread.stride_bytes;
 }
@@ -263,9 +270,18 @@ bool makes_room(int64_t more, int64_t request, int64_t fresh_bytes) {
   return budget_makes_room(bound.block, bound.process, {own, more, request, fresh_bytes});
 }
 
+// A thread that turns over what it has, far from any mark, needs nothing but its trigger set anew, most of the time.
+bool rearms_by_itself() {
+  constexpr uint32_t kOneIn = 8;  // looks at all there is to look at
+  return thread.stride_bytes >= kLongestStride && ++thread.short_looks % kOneIn != 0 && !is_settling() &&
+         !thread.is_forking && within_allowance(*thread.shard) && rearm_own(thread.shard) &&
+         !trigger_is_met(*thread.shard);
+}
+
 }  // namespace
 
 __attribute__((noinline, cold)) bool settle_allocated(size_t bytes) {
+  if (rearms_by_itself()) return true;
   auto counted = static_cast<int64_t>(bytes);
   settle_slow({counted, 0, 1, 0});
   // What a small request got may be a little more than a small request; what was large has been asked for.

@@ -29,7 +29,7 @@ struct ThreadState {
   int64_t peak_reached_net_bytes;  // the net at which the recorded peaks are reached; INT64_MAX with other threads
   int64_t last_net_bytes, last_allocated_bytes, stride_bytes;  // see stride_after()
   int64_t resized_bytes;                                       // of the last block that grew under a hard limit
-  uint32_t looks;                                              // counts the slow path's, for what is not done each time
+  uint32_t looks, short_looks;                                 // count the slow path's, for what is not done each time
   uint32_t look_ups;                                           // of its allowance, under the block's lock
   bool is_near_mark;                                           // each new peak is noted
   uintptr_t settling_at;  // the stack's address of who looks things up: who comes in from there only counts
