@@ -63,7 +63,8 @@ bool is_child_of(const char *directory, const char *name) {
   bool found = false;
   for (uint32_t i = 0; i < block.process_high() && !found; ++i) {
     const Process *p = block.process(i);
-    found = p->state == MEMBUDGET_PROCESS_LIVE && p->pid != getpid() && process_is_alive(p);
+    bool is_member = p->state == MEMBUDGET_PROCESS_LIVE || p->state == MEMBUDGET_PROCESS_EXECED;
+    found = is_member && p->pid != getpid() && process_is_alive(p);
   }
   block_close(&block);
   return found;

@@ -63,7 +63,7 @@ int block_join(const char *directory, const char *name, BlockMember *out);
 // Unlinks a block of this user that no living process is a member of. True when it did.
 bool block_remove_if_unused(const char *path);
 
-// Whether a living process holds a slot.
+// Whether a living process holds a slot, were it one that another program is executed in by now.
 bool block_is_in_use(const Block &);
 
 // False too where it cannot be told, for want of /proc.
@@ -88,16 +88,21 @@ uint64_t process_start_time(int32_t pid);
 // counts as alive. About 10 us for a living one, a system call for most dead ones.
 bool process_is_alive(const Process *);
 
+// Whether it lives, too, and has not executed another program since it took the slot: what it counted is still there.
+// Counts as such where that cannot be told (a process that may not be looked at, no /proc). Costs the same.
+bool process_is_as_it_was(const Process *);
+
 // Takes a slot for the calling process: the one it had before an exec, else a free one, else a dead
 // one's. NULL when all are taken by the living, or no memory can be had for it. Everything in it is zero
-// but state (STARTING), pid, start_time, pid_namespace and generation. `was_member`: it is the one it had. Takes the lock.
+// but state (STARTING), pid, start_time, pid_namespace, generation, code_end and stack_start. `was_member`: it is the
+// one it had. Takes the lock.
 Process *process_claim(const Block &, int32_t pid, uint64_t pid_namespace, bool *was_member = nullptr);
 
 // Publishes a slot that has been filled in: from here on it is counted.
 void process_publish(Process *);
 
-// Frees the slots of processes that died without a word. `but` is left alone. Returns how many.
-// The caller holds the lock.
+// Frees the slots of processes that died without a word, and marks those that execute another program: neither counts
+// any more. `but` is left alone. Returns how many. The caller holds the lock.
 uint32_t process_reap(const Block &, const Process *but);
 
 // The inode of this process's pid namespace, 0 when /proc does not tell.

@@ -97,13 +97,18 @@ membudget_t *handle_create(const Block &block, Process *process) {
   return handle;
 }
 
+bool slot_is_held(const Process *p) {
+  uint32_t state = __atomic_load_n(&p->state, __ATOMIC_ACQUIRE);
+  return state != MEMBUDGET_PROCESS_FREE && state != MEMBUDGET_PROCESS_LEAVING && process_is_alive(p);
+}
+
 bool slot_is_taken(const Process *p) {
   uint32_t state = __atomic_load_n(&p->state, __ATOMIC_ACQUIRE);
-  return (state == MEMBUDGET_PROCESS_LIVE || state == MEMBUDGET_PROCESS_STARTING) && process_is_alive(p);
+  return (state == MEMBUDGET_PROCESS_LIVE || state == MEMBUDGET_PROCESS_STARTING) && process_is_as_it_was(p);
 }
 
 bool slot_is_live(const Process *p) {
-  return __atomic_load_n(&p->state, __ATOMIC_ACQUIRE) == MEMBUDGET_PROCESS_LIVE && process_is_alive(p);
+  return __atomic_load_n(&p->state, __ATOMIC_ACQUIRE) == MEMBUDGET_PROCESS_LIVE && process_is_as_it_was(p);
 }
 
 bool handle_owns_slot(const Handle &handle, const Process *p) {
@@ -116,7 +121,7 @@ bool target_is_alive(const membudget_t *budget) {
   if (handle->is_self) return true;
   View view = view_of(budget);
   if (!view.block.header) return false;
-  return view.process ? slot_is_taken(view.process) : block_is_in_use(view.block);
+  return view.process ? slot_is_held(view.process) : block_is_in_use(view.block);
 }
 
 }  // namespace membudget::client

@@ -42,7 +42,11 @@ inline const Handle *handle_of(const membudget_t *budget) { return static_cast<c
 // A handle on the heap; NULL when there is no memory. `process` NULL for a group.
 membudget_t *handle_create(const Block &, Process *process);
 
-// A slot that has been taken and whose process lives, starting up or counted. Costs about 10 us.
+// A slot whose process lives, starting up, counted, or executing another program by now, which may be about to take it
+// over. Costs about 10 us.
+bool slot_is_held(const Process *);
+
+// A slot that has been taken and whose process lives, starting up or counted.
 bool slot_is_taken(const Process *);
 
 // A slot that is counted: published, and its process lives.
@@ -73,7 +77,7 @@ struct Sums {
   int64_t live = 0, counted = 0;
   uint64_t allocations = 0, frees = 0;
   uint32_t processes = 0;
-  uint32_t dead = 0;  // slots of processes that died without a word
+  uint32_t dead = 0;  // slots of processes that died without a word, or execute another program
 };
 Sums group_sums(const Block &);
 

@@ -96,7 +96,7 @@ Sums group_sums(const Block &block) {
   for (uint32_t i = 0, high = block.process_high(); i < high; ++i) {
     const Process *p = block.process(i);
     if (__atomic_load_n(&p->state, __ATOMIC_ACQUIRE) != MEMBUDGET_PROCESS_LIVE) continue;
-    if (!process_is_alive(p)) {
+    if (!process_is_as_it_was(p)) {
       ++sums.dead;
       continue;
     }
@@ -112,7 +112,7 @@ Sums group_sums(const Block &block) {
 Sums group_sums_and_reap(const Block &block) {
   Sums sums = group_sums(block);
   // Nobody left: a block that is read once more before it goes.
-  if (sums.dead > 0 && sums.processes > 0 && block.writable) budget_evaluate(block);
+  if (sums.dead > 0 && block.writable && block_is_in_use(block)) budget_evaluate(block);
   return sums;
 }
 

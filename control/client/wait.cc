@@ -69,11 +69,11 @@ int open_pidfds(const membudget_t *budget, pollfd *out, int *living) {
   View view = view_of(budget);
   if (!view.block.header) return 0;
   if (view.process) {
-    if (slot_is_taken(view.process)) open_one(view.process);
+    if (slot_is_held(view.process)) open_one(view.process);
     return opened;
   }
   for (uint32_t i = 0, high = view.block.process_high(); i < high; ++i)
-    if (slot_is_taken(view.block.process(i))) open_one(view.block.process(i));
+    if (slot_is_held(view.block.process(i))) open_one(view.block.process(i));
   return opened;
 }
 

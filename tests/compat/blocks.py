@@ -71,7 +71,7 @@ class Watch:
         self.crossings = max(self.crossings, block.header.crossings)
         for process in block.processes():
             generation, state = process.generation, process.state
-            if state in (abi.PROCESS_FREE, abi.PROCESS_STARTING):
+            if state in (abi.PROCESS_FREE, abi.PROCESS_STARTING, abi.PROCESS_EXECED):
                 continue
             command = process.command.decode(errors="replace")
             live, mapped = live_bytes(process), process.mapped_bytes

@@ -47,6 +47,30 @@ class AttachTest(BlockTestCase):
         self.assertEqual((snapshot.crossings, snapshot.allocations, snapshot.frees), (3, 2, 2))
         self.assertEqual((snapshot.allocator, snapshot.command), ("ptmalloc", "sleep 1000"))
 
+    def test_slot_of_another_program(self):
+        """Its process lives, and may take the slot over again: it is not counted, nor found, but the group is there."""
+        other = self.start_process()
+        slots = [
+            self.make_process(self.pid, [(500, 100)], code_end=1, stack_start=1),
+            self.make_process(other.pid, [(700, 100)], state=_abi.PROCESS_EXECED),
+        ]
+        self.write_block(self.make_header(process_high=2), *slots)
+        for pid in (self.pid, other.pid):
+            with self.assertRaises(membudget.TargetNotFound):
+                membudget.attach(pid)
+        budget = membudget.attach("test")
+        self.assertEqual((budget.live_bytes, budget.snapshot().processes), (0, 0))
+        self.assertIs(budget.wait(membudget.Level.LOW, timeout=0.01), False)
+
+    def test_slot_of_the_same_program(self):
+        with open(f"/proc/{self.pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        figures = [(int(fields[24]), int(fields[25])), (12345, 0)]  # the latter: of a process without /proc
+        for code_end, stack_start in figures:
+            slot = self.make_process(self.pid, [(500, 100)], code_end=code_end, stack_start=stack_start)
+            self.write_block(self.make_header(), slot)
+            self.assertEqual(membudget.attach(self.pid).live_bytes, 400)
+
     def test_name_of_digits(self):
         self.write_block(self.make_header(name="0123"), self.make_process(self.pid), name="0123")
         self.write_block(self.make_header(name="999999999"), self.make_process(self.pid), name="999999999")

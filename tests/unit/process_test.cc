@@ -8,6 +8,7 @@
 #include "control/block/block.h"
 #include "tests/unit/child.h"
 #include "tests/unit/folder.h"
+#include "tests/unit/seams.h"
 #include "tests/unit/test_block.h"
 
 namespace membudget {
@@ -110,6 +111,129 @@ TEST(ProcessLife, NamesWithBracketsAndBlanksDoNotConfuse) {
     EXPECT_GT(before, 0u);
   });
   EXPECT_EQ(process_start_time(-1), 0u);
+}
+
+// A child that has a slot and then executes a program that knows nothing of it.
+class Execed {
+ public:
+  explicit Execed(const TestBlock &block) {
+    pid = unit::start_child([&] {
+      process_publish(claim_own(block));
+      execlp("sleep", "sleep", "1000", nullptr);
+    });
+    while (!(slot = find(block)) || process_is_as_it_was(slot)) usleep(1000);
+  }
+  ~Execed() { unit::kill_child(pid); }
+  Execed(const Execed &) = delete;
+  Execed &operator=(const Execed &) = delete;
+
+  pid_t pid;
+  Process *slot;
+
+ private:
+  Process *find(const TestBlock &block) const {
+    for (uint32_t i = 0; i < (*block).process_high(); ++i)
+      if (Process *p = (*block).process(i); p->pid == pid && p->state == MEMBUDGET_PROCESS_LIVE) return p;
+    return nullptr;
+  }
+};
+
+TEST(ProcessExec, IsSeenAndCountsOnceAsAnEnd) {
+  TestBlock block;
+  block.join();
+  Process *p;
+  {
+    const Execed execed(block);
+    p = execed.slot;
+    EXPECT_TRUE(process_is_alive(p));
+    EXPECT_EQ(process_reap(*block, nullptr), 1u);
+    EXPECT_EQ(p->state, MEMBUDGET_PROCESS_EXECED);
+    EXPECT_EQ(process_reap(*block, nullptr), 0u);
+    EXPECT_EQ(p->state, MEMBUDGET_PROCESS_EXECED);
+  }
+  EXPECT_EQ(process_reap(*block, nullptr), 1u);
+  EXPECT_EQ(p->state, MEMBUDGET_PROCESS_FREE);
+}
+
+TEST(ProcessExec, LeavesTheBlockInUse) {
+  TestBlock block;
+  {
+    const Execed execed(block);
+    EXPECT_TRUE(block_is_in_use(*block)) << "the program may be about to join";
+    process_reap(*block, nullptr);
+    EXPECT_TRUE(block_is_in_use(*block));
+  }
+  EXPECT_FALSE(block_is_in_use(*block));
+}
+
+// As the new program does when it has the library, whether or not anybody looked before.
+TEST(ProcessExec, TakesItsOwnSlotAgain) {
+  for (const bool is_marked : {false, true}) {
+    TestBlock block;
+    const Execed execed(block);
+    execed.slot->shards[0].allocated_bytes = 100;
+    if (is_marked) process_reap(*block, nullptr);
+    bool was_member = false;
+    ASSERT_EQ(process_claim(*block, execed.pid, own_pid_namespace(), &was_member), execed.slot);
+    EXPECT_TRUE(was_member);
+    process_publish(execed.slot);
+    EXPECT_TRUE(process_is_as_it_was(execed.slot));
+    EXPECT_EQ(execed.slot->shards[0].allocated_bytes, 0);
+    EXPECT_EQ(process_reap(*block, nullptr), 0u);
+    EXPECT_EQ(execed.slot->state, MEMBUDGET_PROCESS_LIVE);
+  }
+}
+
+// Who was stopped after it had looked, while the new program took the slot over.
+TEST(ProcessExec, MarkedTooLateIsPutRight) {
+  static TestBlock *shared;
+  static const Execed *looked_at;
+  TestBlock block;
+  const Execed execed(block);
+  shared = &block, looked_at = &execed;
+  const unit::SeamsRestored seams;
+  unit::yield_hook = [] {
+    unit::yield_hook = nullptr;
+    process_publish(process_claim(**shared, looked_at->pid, own_pid_namespace()));
+  };
+  process_reap(*block, nullptr);
+  ASSERT_EQ(unit::yield_hook, nullptr);
+  EXPECT_EQ(execed.slot->state, MEMBUDGET_PROCESS_EXECED);
+  process_reap(*block, nullptr);
+  EXPECT_EQ(execed.slot->state, MEMBUDGET_PROCESS_LIVE);
+}
+
+TEST(ProcessExec, IsNotTakenForOneWhereItCannotBeTold) {
+  TestBlock block;
+  const Execed execed(block);
+  if (geteuid() == 0) {
+    unit::in_child([&] {
+      ASSERT_EQ(seteuid(65534), 0);
+      EXPECT_TRUE(process_is_as_it_was(execed.slot)) << "another user's process";
+    });
+  }
+  EXPECT_FALSE(process_is_as_it_was(execed.slot));
+  execed.slot->stack_start = 0;
+  EXPECT_TRUE(process_is_as_it_was(execed.slot)) << "it had no /proc";
+  EXPECT_EQ(process_reap(*block, nullptr), 0u);
+}
+
+// A child inherits what it is known by, and is itself all the same; what it executes is not its parent's doing.
+TEST(ProcessExec, OfAChildLeavesItsParentAlone) {
+  TestBlock block;
+  Process *own = block.join();
+  const Execed execed(block);
+  EXPECT_EQ(execed.slot->stack_start, own->stack_start);
+  EXPECT_EQ(process_reap(*block, nullptr), 1u);
+  EXPECT_EQ(own->state, MEMBUDGET_PROCESS_LIVE);
+}
+
+TEST(ProcessClaim, TakesTheSlotOfOneThatExecedBeforeGivingUp) {
+  TestBlock block;
+  const Execed execed(block);
+  for (uint32_t i = 1; i < MEMBUDGET_PROCESSES; ++i) ASSERT_NE(block.join_stranger(static_cast<int32_t>(i)), nullptr);
+  EXPECT_EQ(block.join_stranger(99'999), execed.slot);
+  EXPECT_EQ(process_claim(*block, execed.pid, own_pid_namespace()), nullptr);
 }
 
 // At the next claim, not only when all slots are taken: a server that forks for every request stays small.

@@ -31,8 +31,11 @@
  *     private dirty pages beyond max(0, live - inherited) + max(0, mapped - inherited).
  *   - a process is alive if its `state` is MEMBUDGET_PROCESS_LIVE and a process `pid` with that
  *     `start_time` exists (field 22 of /proc/PID/stat, less the reader's own boottime offset in
- *     /proc/self/timens_offsets). A dead one's slot is freed, and the level brought in line, by the
- *     next member that looks up, or by whoever reads the block through the client library.
+ *     /proc/self/timens_offsets) that is still the program that counted: fields 27 and 28 there are
+ *     `code_end` and `stack_start`. Where either side has a `stack_start` of 0 (the reader may not
+ *     look, no /proc), that cannot be told, and it is taken to be. A dead one's slot is freed, that
+ *     of one that executes another program set to MEMBUDGET_PROCESS_EXECED, and the level brought in
+ *     line, by the next member that looks up, or by whoever reads the block through the client library.
  *   - children that find no free slot among `process_count` run uncounted, as do theirs until they exec;
  *     `uncounted_processes` says how many there were.
  *   - peaks: the larger of the recorded peak and the sum of now; a recorded peak may be too low by at
@@ -67,6 +70,7 @@ extern "C" {
 #define MEMBUDGET_PROCESS_STARTING 1u /* taken, not yet filled in */
 #define MEMBUDGET_PROCESS_LIVE 2u     /* counted */
 #define MEMBUDGET_PROCESS_LEAVING 3u  /* exiting: no longer counted, not yet reusable */
+#define MEMBUDGET_PROCESS_EXECED 4u   /* lives, and executes another program: no longer counted */
 
 #define MEMBUDGET_MEASURE_COUNTED 0u
 #define MEMBUDGET_MEASURE_FOOTPRINT 1u
@@ -129,7 +133,9 @@ struct membudget_process {
   int64_t fresh_ns;                 /* CLOCK_MONOTONIC, of the last of them */
   int64_t fresh_besides_bytes;      /* counted bytes of this process without them */
   int64_t most_besides_bytes;       /* counted at the most, without them, while some of the group are watched */
-  uint64_t reserved[6];
+  uint64_t code_end;                /* /proc/PID/stat fields 27 and 28 as the slot was taken: they change when the */
+  uint64_t stack_start;             /* process executes another program; 0: not known */
+  uint64_t reserved[4];
   char allocator[64];
   char command[256];        /* arguments with spaces between, cut off */
   char config_errors[1024]; /* lines; empty when all settings were good */

@@ -17,7 +17,7 @@ SHARDS = 512
 PROCESSES = 256
 HEADER_BYTES = 4096
 
-PROCESS_FREE, PROCESS_STARTING, PROCESS_LIVE, PROCESS_LEAVING = range(4)
+PROCESS_FREE, PROCESS_STARTING, PROCESS_LIVE, PROCESS_LEAVING, PROCESS_EXECED = range(5)
 NONE, LOW, MEDIUM, CRITICAL = 0, 50, 100, 255
 MEASURE_COUNTED, MEASURE_FOOTPRINT = range(2)
 UNIT_BYTES, UNIT_MILLIONTHS = range(2)
@@ -78,7 +78,9 @@ class Process(ctypes.Structure):
         ("fresh_ns", c_int64),
         ("fresh_besides_bytes", c_int64),
         ("most_besides_bytes", c_int64),
-        ("reserved", c_uint64 * 6),
+        ("code_end", c_uint64),
+        ("stack_start", c_uint64),
+        ("reserved", c_uint64 * 4),
         ("allocator", c_char * 64),
         ("command", c_char * 256),
         ("config_errors", c_char * 1024),

@@ -109,12 +109,16 @@ class BlockFile:
         offset = _abi.HEADER_BYTES + index * _abi.PROCESS_BYTES
         return _abi.Process.from_buffer_copy(self.read(offset, _abi.PROCESS_BYTES))
 
+    def _processes(self):
+        return ((index, self.process(index)) for index in range(min(self.header().process_high, _abi.PROCESSES)))
+
     def taken(self):
-        """(index, copy) of the slots whose processes live."""
-        for index in range(min(self.header().process_high, _abi.PROCESSES)):
-            process = self.process(index)
-            if _slot.is_taken(process):
-                yield index, process
+        """(index, copy) of the slots whose processes live and count."""
+        return ((index, process) for index, process in self._processes() if _slot.is_taken(process))
+
+    def is_in_use(self):
+        """Whether any process of it lives."""
+        return any(_slot.is_held(process) for _, process in self._processes())
 
     def slot(self, index):
         """The figures of a slot: a Slot."""

@@ -77,9 +77,9 @@ class OtherView:
         """Raises ProcessLookupError when the target has ended."""
         if not self.is_group:
             process = self._file.process(self._index)
-            if self._identity_of(process) == self._identity and _slot.is_taken(process):
+            if self._identity_of(process) == self._identity and _slot.is_held(process):
                 return
-        elif any(True for _ in self._file.taken()):
+        elif self._file.is_in_use():
             return
         raise self._ended()
 
@@ -152,6 +152,6 @@ def find_group(name):
         file = _block.BlockFile(path)
     except FileNotFoundError:
         raise TargetNotFound(f"no group {name!r} in {_block.directory()}") from None
-    if not any(True for _ in file.taken()):
+    if not file.is_in_use():
         raise TargetNotFound(f"no process of the group {name!r} is left")
     return OtherView(file)

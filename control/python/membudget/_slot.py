@@ -84,22 +84,39 @@ def is_local(process):
     return process.pid_namespace in (0, here) or here == 0
 
 
-def is_taken(process):
-    """Whether the slot belongs to a process that lives: same pid, same start time. About 30 us.
-
-    A process of another pid namespace cannot be asked for, and counts as alive.
-    """
-    if process.state not in (_abi.PROCESS_STARTING, _abi.PROCESS_LIVE):
-        return False
-    if not is_local(process):
-        return True
+def _stat_fields(process):
+    """/proc/PID/stat from field 3 on, where the slot's process lives: same pid, same start time. Else None."""
     if process.pid <= 0:
-        return False
+        return None
     try:
         with open(f"/proc/{process.pid}/stat", "rb") as file:
             # The command's name, in brackets, may hold blanks and brackets.
             fields = file.read().rpartition(b")")[2].split()
     except OSError:
-        return False
+        return None
     start_time = int(fields[19]) - _boot_offset_ticks()
-    return fields[0] not in (b"Z", b"X") and process.start_time in (0, start_time)
+    lives = fields[0] not in (b"Z", b"X") and process.start_time in (0, start_time)
+    return fields if lives else None
+
+
+def is_held(process):
+    """Whether the slot's process lives, were it that it executes another program by now. About 30 us.
+
+    A process of another pid namespace cannot be asked for, and counts as alive.
+    """
+    if process.state in (_abi.PROCESS_FREE, _abi.PROCESS_LEAVING):
+        return False
+    return not is_local(process) or _stat_fields(process) is not None
+
+
+def is_taken(process):
+    """Whether it lives, too, and counts: it still executes the program that took the slot, as far as can be told."""
+    if process.state not in (_abi.PROCESS_STARTING, _abi.PROCESS_LIVE):
+        return False
+    if not is_local(process):
+        return True
+    fields = _stat_fields(process)
+    if fields is None:
+        return False
+    program = int(fields[24]), int(fields[25])
+    return 0 in (process.stack_start, program[1]) or program == (process.code_end, process.stack_start)
