@@ -17,9 +17,9 @@ namespace {
 
 constinit Binding bound{};
 constinit SelfCounts self_counts{};
-Process unlisted;  // stands in for the slot of a child that is not counted
-Shard early;       // before start(); what is added to it later (a thread caught midway) is moved on
-int64_t early_mapped;
+Process unlisted;      // stands in for the slot of a child that is not counted
+Shard early;           // before start(); what is added to it later (a thread caught midway) is moved on
+int64_t mapped_bytes;  // what the slot is to say
 bool is_started;
 bool is_sampling;
 int32_t own_pid;  // as it stands in the slot
@@ -52,7 +52,19 @@ void move_early() {
   move_word(&early.freed_bytes, &shared->freed_bytes);
   move_word(&early.allocations, &shared->allocations);
   move_word(&early.frees, &shared->frees);
-  move_word(&early_mapped, &bound.process->mapped_bytes);
+}
+
+// Brings the slot in line with what is mapped. True when it was not. To the sum, not by the change: so it does not matter
+// who does it, nor how often.
+bool publish_mapped() {
+  int64_t *published = &bound.process->mapped_bytes;
+  for (bool was_behind = false;; was_behind = true) {
+    int64_t seen = __atomic_load_n(published, __ATOMIC_SEQ_CST);
+    int64_t now = __atomic_load_n(&mapped_bytes, __ATOMIC_SEQ_CST);
+    if (seen == now) return was_behind;
+    MEMBUDGET_YIELD_POINT();
+    __atomic_compare_exchange_n(published, &seen, now, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+  }
 }
 
 // A change of what one thread counted, by an allocation or a free.
@@ -328,21 +340,20 @@ bool admits(int64_t bytes) { return !started() || makes_room(bytes, bytes, 0); }
 
 __attribute__((noinline, cold)) void settle_freed(size_t bytes) { settle_slow({0, static_cast<int64_t>(bytes), 0, 1}); }
 
-void mapped(int64_t bytes) {
+void note_mapped(int64_t change_bytes) { __atomic_fetch_add(&mapped_bytes, change_bytes, __ATOMIC_SEQ_CST); }
+
+void settle_mapped(int64_t change_bytes) {
+  if (!started()) return;  // start() will
   ErrnoGuard guard;
-  if (!started()) {
-    __atomic_fetch_add(&early_mapped, bytes, __ATOMIC_RELAXED);
-    if (!started()) return;
-    move_early();
-  } else {
-    __atomic_fetch_add(&bound.process->mapped_bytes, bytes, __ATOMIC_RELAXED);
-  }
+  bool was_behind = publish_mapped();
   MEMBUDGET_YIELD_POINT();
-  if (is_settling() || thread.is_forking) return;
+  if ((change_bytes == 0 && !was_behind) || is_settling() || thread.is_forking) return;
   AddsOnly adds_only;
   look_for_damage();
-  attend_shared(bytes > 0 ? bytes : 0);
+  attend_shared(change_bytes > 0 ? change_bytes : 0);
 }
+
+int64_t mapped_now() { return __atomic_load_n(&mapped_bytes, __ATOMIC_RELAXED); }
 
 bool has_started() { return started(); }
 
@@ -353,9 +364,11 @@ void start(const Binding &binding_to) {
   note_identity();
   __atomic_store_n(&bound.process->shard_high, 1u, __ATOMIC_RELEASE);
   move_early();
+  publish_mapped();
   process_publish(bound.process);
-  __atomic_store_n(&is_started, true, __ATOMIC_RELEASE);
+  __atomic_store_n(&is_started, true, __ATOMIC_SEQ_CST);
   move_early();
+  publish_mapped();
   budget_attend(bound.block, bound.process, nullptr);
 }
 

@@ -155,9 +155,12 @@ void settle_resized();
 // kSmallRequest is allocated, so that a large request that must fail gets in nobody's way.
 bool admits(int64_t bytes);
 
-// Counts memory that the program mapped (positive) or unmapped (negative) by itself. A system call's
-// neighbour: takes the block's lock. The caller is Undisturbed.
-void mapped(int64_t bytes);
+// Counts memory that the program mapped (positive) or unmapped (negative) by itself, in two steps: notes the change,
+// which touches no memory but the library's own; then has the block say what there is by now, and looks up after such a
+// change. Who jumps out in between has noted it: the next call makes up for the other. The second is a system call's
+// neighbour: it takes the block's lock. Its caller is Undisturbed.
+void note_mapped(int64_t change_bytes);
+void settle_mapped(int64_t change_bytes);
 
 // While it lives, what this thread allocates and frees further in is added up and not looked at.
 class AddsOnly {
@@ -214,8 +217,9 @@ void start(const Binding &);
 // Takes the calling thread's shard away, for good: it is being torn down, what follows goes to shard 0.
 void thread_ends();
 
-// Whether start() has been called; and binds to another block and slot what counts from here on (NULL: to nobody's).
+// Whether start() has been called; what was noted as mapped by now; and binds to another block and slot what counts from here on (NULL: to nobody's).
 bool has_started();
+int64_t mapped_now();
 void rebind(const Block &, Process *);
 
 // Around fork, in the forking thread. `process` is the child's slot, STARTING; NULL: nothing is counted

@@ -31,7 +31,7 @@ void before_fork() {
     thread.freed_base -= forking_shard->freed_bytes;
   }
   fork_live_bytes = live_bytes_now(binding().process);
-  fork_mapped_bytes = process_mapped_bytes(binding().process);
+  fork_mapped_bytes = mapped_now();
   fork_overhead_bytes = binding().process->overhead_bytes + binding().process->inherited_overhead_bytes;
 }
 

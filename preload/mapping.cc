@@ -3,8 +3,11 @@
 // Counted: private, anonymous, writable memory without MAP_NORESERVE and MAP_STACK, in whole pages. CPython's
 // arenas are such. An allocator's own mappings are not the program's, or everything would count twice: glibc's
 // do not pass here, the private jemalloc's neither, and a dlopen'ed one's are told by the caller's address.
-// The lock is held over the system call, so that the table and the address space change together; nobody comes in
-// until it is counted, so that a handler that jumps away leaves the three as they belong together.
+// The table is changed in short sections that nobody comes into (see Sealed), between the system calls and never over
+// one: a handler that jumps away leaves no lock behind, whatever its signal, be it that of a sandbox that does the
+// mapping. What is to be unmapped is marked before, and goes from the table afterwards, if nobody has mapped something in
+// its place meanwhile; what has just been mapped replaces whatever the table says of the place. So a call that was jumped
+// out of stays counted, or not, as a whole, and the next one that concerns the same pages puts it right.
 #include "preload/mapping.h"
 
 #include <errno.h>
@@ -23,20 +26,80 @@
 namespace membudget {
 namespace {
 
-constinit IntervalTable table{};
-uint32_t lock_word;                                                      // 0 free, 1 taken, 2 taken and waited for
-__attribute__((tls_model("initial-exec"))) thread_local bool is_inside;  // a SIGSYS handler may map, too
+constexpr int64_t kSliceNs = 10'000'000;  // whoever unlocks may be jumped out of before it wakes those who wait
+constexpr uintptr_t kPage = 4096;
 
-uintptr_t page_up(uintptr_t bytes) {
-  constexpr uintptr_t kPage = 4096;
-  return (bytes + kPage - 1) & ~(kPage - 1);
+constinit IntervalTable table{};
+uint32_t lock_word;                                                       // 0 free, 1 taken, 2 taken and waited for
+__attribute__((tls_model("initial-exec"))) thread_local bool is_forking;  // has the lock, and may map all the same
+
+uintptr_t page_up(uintptr_t bytes) { return (bytes + kPage - 1) & ~(kPage - 1); }
+
+struct Range {
+  Range(const void *address, size_t bytes) : start(reinterpret_cast<uintptr_t>(address)), end(start + page_up(bytes)) {}
+  // Others the kernel refuses.
+  bool is_whole() const { return start % kPage == 0 && end > start; }
+  uintptr_t start, end;
+};
+
+bool try_lock(bool waits) {
+  uint32_t free_word = 0;
+  if (waits) return __atomic_exchange_n(&lock_word, 2u, __ATOMIC_ACQUIRE) == 0;
+  return __atomic_compare_exchange_n(&lock_word, &free_word, 1u, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 }
 
-class TableLock {
- public:
-  TableLock() { mapping_lock(); }
-  ~TableLock() { mapping_unlock(); }
-};
+// True when somebody waits: to be woken.
+bool unlock() { return __atomic_exchange_n(&lock_word, 0u, __ATOMIC_RELEASE) == 2; }
+
+// Runs f() under the lock, Sealed. False when another has the lock.
+template <typename F>
+bool try_under_lock(bool waits, F &&f) {
+  bool is_waited_for;
+  {
+    Sealed sealed;
+    if (!try_lock(waits)) return false;
+    f();
+    is_waited_for = unlock();
+  }
+  if (is_waited_for) futex_wake_one(&lock_word);
+  return true;
+}
+
+template <typename F>
+void under_lock(F &&f) {
+  for (bool waits = false; !try_under_lock(waits, f); waits = true) futex_wait(&lock_word, 2, kSliceNs);
+}
+
+bool grow_table(size_t bytes) {
+  void *memory = system_mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return false;
+  IntervalTable::Memory unused = {memory, bytes};
+  under_lock([&] { unused = table.exchange(unused); });
+  if (unused.start) system_munmap(unused.start, unused.bytes);
+  return true;
+}
+
+// Changes the table by f(), where there is memory with room for it, and notes by how many bytes, which it returns.
+template <typename F>
+int64_t change_table(F &&f) {
+  ErrnoGuard guard;
+  int64_t change = 0;
+  for (bool may_grow = true;;) {
+    size_t wanted_bytes = 0;
+    under_lock([&] {
+      if (may_grow && !table.has_room()) {
+        wanted_bytes = table.wanted_bytes();
+        return;
+      }
+      size_t before = table.bytes();
+      f();
+      change = static_cast<int64_t>(table.bytes() - before);
+      ledger::note_mapped(change);
+    });
+    if (wanted_bytes == 0) return change;
+    may_grow = grow_table(wanted_bytes);
+  }
+}
 
 // The stack module's mappings are not the program's, either.
 bool belongs_to_allocator(const void *caller) {
@@ -56,22 +119,21 @@ bool is_counted(int protection, int flags) {
 void *map(const void *caller, void *address, size_t bytes, int protection, int flags, int fd, off_t offset) {
   bool counts = is_counted(protection, flags);
   bool replaces = flags & MAP_FIXED;
-  if ((!counts && !replaces) || is_inside || belongs_to_allocator(caller))
+  if ((!counts && !replaces) || is_forking || belongs_to_allocator(caller))
     return system_mmap(address, bytes, protection, flags, fd, offset);
   if (counts && !ledger::admits(static_cast<int64_t>(page_up(bytes)))) return errno = ENOMEM, MAP_FAILED;
   void *memory;
-  int64_t change = 0;
+  int64_t change;
   {
     Undisturbed undisturbed;
-    {
-      TableLock lock;
-      memory = system_mmap(address, bytes, protection, flags, fd, offset);
-      if (memory == MAP_FAILED) return memory;
-      auto start = reinterpret_cast<uintptr_t>(memory), end = start + page_up(bytes);
-      if (replaces) change -= static_cast<int64_t>(table.remove(start, end));
-      if (counts && table.add(start, end)) change += static_cast<int64_t>(end - start);
-    }
-    if (change != 0) ledger::mapped(change);
+    memory = system_mmap(address, bytes, protection, flags, fd, offset);
+    if (memory == MAP_FAILED) return memory;
+    Range range(memory, bytes);
+    change = change_table([&] {
+      table.remove(range.start, range.end);
+      if (counts) table.add(range.start, range.end);
+    });
+    ledger::settle_mapped(change);
   }
   if (change > 0) profile::sample_mapped(memory, page_up(bytes));
   return memory;
@@ -82,19 +144,22 @@ int unmap(const void *caller, void *address, size_t bytes) {
     ErrnoGuard guard;  // its free() keeps errno, as glibc's does
     return system_munmap(address, bytes);
   }
-  if (is_inside) return system_munmap(address, bytes);
+  Range range(address, bytes);
+  if (is_forking || !range.is_whole()) return system_munmap(address, bytes);
   Undisturbed undisturbed;
-  int64_t change = 0;
   forget(address);
-  {
-    TableLock lock;
-    int result = system_munmap(address, bytes);
-    if (result != 0) return result;
-    auto start = reinterpret_cast<uintptr_t>(address);
-    change = -static_cast<int64_t>(table.remove(start, start + page_up(bytes)));
-  }
-  if (change != 0) ledger::mapped(change);
-  return 0;
+  size_t counted = 0;
+  int64_t change = change_table([&] {
+    table.set_leaving(range.start, range.end, true);
+    counted = table.overlap(range.start, range.end);
+  });
+  int result = system_munmap(address, bytes);
+  if (counted > 0 && result == 0)
+    change += change_table([&] { table.remove_leaving(range.start, range.end); });
+  else if (counted > 0)
+    change += change_table([&] { table.set_leaving(range.start, range.end, false); });
+  ledger::settle_mapped(change);
+  return result;
 }
 
 void *system_mremap(void *address, size_t old_bytes, size_t new_bytes, int flags, void *wanted) {
@@ -105,48 +170,52 @@ void *system_mremap(void *address, size_t old_bytes, size_t new_bytes, int flags
 // which is counted on, since the program may fill it again. `is_counted`: whether it was.
 void *remap_counted(void *address, size_t old_bytes, size_t new_bytes, int flags, void *wanted, bool *is_counted) {
   Undisturbed undisturbed;
-  int64_t change = 0;
-  void *memory;
   forget(address);
-  {
-    TableLock lock;
-    memory = system_mremap(address, old_bytes, new_bytes, flags, wanted);
-    if (memory == MAP_FAILED) return memory;
-    auto old_start = reinterpret_cast<uintptr_t>(address), old_end = old_start + page_up(old_bytes);
-    auto start = reinterpret_cast<uintptr_t>(memory), end = start + page_up(new_bytes);
-    bool stays = flags & MREMAP_DONTUNMAP;
-    size_t counted = stays ? table.overlap(old_start, old_end) : table.remove(old_start, old_end);
-    if (!stays) change -= static_cast<int64_t>(counted);
-    change -= static_cast<int64_t>(table.remove(start, end));
-    *is_counted = counted > 0;
-    if (counted > 0 && table.add(start, end)) change += static_cast<int64_t>(end - start);
+  Range before(address, old_bytes);
+  bool goes = !(flags & MREMAP_DONTUNMAP);
+  size_t counted = 0;
+  int64_t change = change_table([&] {
+    if (goes) table.set_leaving(before.start, before.end, true);
+    counted = table.overlap(before.start, before.end);
+  });
+  void *memory = system_mremap(address, old_bytes, new_bytes, flags, wanted);
+  if (memory == MAP_FAILED && goes && counted > 0) {
+    change += change_table([&] { table.set_leaving(before.start, before.end, false); });
+  } else if (memory != MAP_FAILED && (counted > 0 || (flags & MREMAP_FIXED))) {
+    Range after(memory, new_bytes);
+    change += change_table([&] {
+      if (goes) table.remove_leaving(before.start, before.end);
+      table.remove(after.start, after.end);
+      if (counted > 0) table.add(after.start, after.end);
+    });
   }
-  if (change != 0) ledger::mapped(change);
+  ledger::settle_mapped(change);
+  *is_counted = counted > 0;
   return memory;
 }
 
 void *remap(const void *caller, void *address, size_t old_bytes, size_t new_bytes, int flags, void *wanted) {
-  if (is_inside || belongs_to_allocator(caller)) return system_mremap(address, old_bytes, new_bytes, flags, wanted);
+  bool is_whole = Range(address, old_bytes).is_whole();
+  if (is_forking || !is_whole || belongs_to_allocator(caller))
+    return system_mremap(address, old_bytes, new_bytes, flags, wanted);
   if (new_bytes > old_bytes && !ledger::admits(static_cast<int64_t>(page_up(new_bytes) - page_up(old_bytes))))
     return errno = ENOMEM, MAP_FAILED;
   bool is_counted = false;
   void *memory = remap_counted(address, old_bytes, new_bytes, flags, wanted, &is_counted);
-  if (is_counted) profile::sample_mapped(memory, page_up(new_bytes));
+  if (is_counted && memory != MAP_FAILED) profile::sample_mapped(memory, page_up(new_bytes));
   return memory;
 }
 
 }  // namespace
 
-void mapping_lock() {
-  is_inside = true;
-  uint32_t free_word = 0;
-  if (__atomic_compare_exchange_n(&lock_word, &free_word, 1u, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) return;
-  while (__atomic_exchange_n(&lock_word, 2u, __ATOMIC_ACQUIRE) != 0) futex_wait(&lock_word, 2, -1);
+void mapping_before_fork() {
+  is_forking = true;
+  for (bool waits = false; !try_lock(waits); waits = true) futex_wait(&lock_word, 2, kSliceNs);
 }
 
-void mapping_unlock() {
-  if (__atomic_exchange_n(&lock_word, 0u, __ATOMIC_RELEASE) == 2) futex_wake_one(&lock_word);
-  is_inside = false;
+void mapping_after_fork() {
+  if (unlock()) futex_wake_one(&lock_word);
+  is_forking = false;
 }
 
 }  // namespace membudget

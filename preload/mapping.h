@@ -3,8 +3,8 @@
 
 namespace membudget {
 
-// Around fork: so that a child does not inherit a table that another thread was changing.
-void mapping_lock();
-void mapping_unlock();
+// Around fork, in the forking thread: so that a child does not inherit a table that another thread was changing.
+void mapping_before_fork();
+void mapping_after_fork();
 
 }  // namespace membudget

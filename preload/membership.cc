@@ -164,14 +164,14 @@ __attribute__((destructor)) void leave() {
 
 void membership_before_fork() {
   profile::sampler_before_fork();
-  mapping_lock();
+  mapping_before_fork();
   if (!startup_counts()) return;
   __atomic_fetch_add(&ledger::binding().process->pending_forks, 1, __ATOMIC_RELAXED);
   ledger::before_fork();
 }
 
 void membership_after_fork_in_parent(bool has_child) {
-  mapping_unlock();
+  mapping_after_fork();
   profile::sampler_after_fork_in_parent();
   if (!startup_counts()) return;
   ledger::after_fork_in_parent();
@@ -179,7 +179,7 @@ void membership_after_fork_in_parent(bool has_child) {
 }
 
 void membership_after_fork_in_child() {
-  mapping_unlock();
+  mapping_after_fork();
   profile::profile_after_fork_in_child();
   if (!startup_counts()) return;
   ErrnoGuard guard;

@@ -18,7 +18,7 @@ constexpr int64_t kNotDrawn = kPoison;  // of ledger::thread.sample_at_bytes: le
 
 #define MEMBUDGET_THREAD __attribute__((tls_model("initial-exec"))) __thread
 MEMBUDGET_THREAD uint64_t random_state;
-MEMBUDGET_THREAD bool is_inside;
+MEMBUDGET_THREAD bool is_inside, is_forking;
 MEMBUDGET_THREAD int64_t mapped_until_sample;  // as the ledger's sample_at_bytes, counted down
 
 bool is_on;
@@ -49,6 +49,15 @@ int64_t next_distance(int64_t mean) {
   return static_cast<int64_t>(-log(random_fraction()) * static_cast<double>(mean));
 }
 
+// A handler of one of the few signals that are not blocked while a stack is taken may have jumped away.
+__attribute__((noinline, cold)) bool is_still_inside_slow() {
+  constexpr uint64_t kLibcs = signal_bit(32) | signal_bit(33);  // left out where libunwind blocks all that libc lets it
+  ErrnoGuard guard;
+  if (Undisturbed::may_be_in_force(kLibcs)) return true;
+  is_inside = false;
+  return false;
+}
+
 // In sample()'s own frame: each one more would have to be unwound. `frame`: where that begins, NULL for a stack that is
 // not to be known again. All that unwinds does it while it has a buffer: a fork waits for those.
 __attribute__((always_inline)) inline uint32_t take_stack(const void *frame) {
@@ -70,8 +79,8 @@ bool record(void *block, size_t usable, uint32_t flags, int64_t mean, uint32_t s
   return remember(block, about);
 }
 
-// While a stack is taken. Signals are blocked before is_inside is set, or a handler that jumps away would leave it
-// set.
+// While a stack is taken. Signals are blocked before is_inside is set, by which it is known when a handler has jumped
+// away.
 class Inside {
  public:
   Inside() { is_inside = true; }
@@ -89,7 +98,7 @@ class Inside {
 bool draws(size_t usable) {
   ledger::ThreadState *t = &ledger::thread;
   int64_t counted = __atomic_load_n(&t->shard->allocated_bytes, __ATOMIC_RELAXED);
-  if (__builtin_expect(counted <= t->sample_at_bytes, 1) || is_inside || t->shard == &ledger::nobody) return false;
+  if (__builtin_expect(counted <= t->sample_at_bytes, 1) || is_sampling() || t->shard == &ledger::nobody) return false;
   int64_t mean = mean_bytes();
   if (t->sample_at_bytes == kNotDrawn) {
     t->sample_at_bytes = counted - static_cast<int64_t>(usable) + next_distance(mean);
@@ -112,7 +121,7 @@ __attribute__((noinline, cold)) bool sample(void *block, size_t usable) {
 }
 
 __attribute__((noinline, cold)) void sample_mapped(void *memory, size_t bytes) {
-  if (!is_on || is_inside) return;
+  if (!is_on || is_sampling()) return;
   Inside inside;
   int64_t mean = mean_bytes();
   if (mapped_until_sample == 0) mapped_until_sample = next_distance(mean) + 1;
@@ -130,7 +139,7 @@ bool remember(const void *block, const LiveBlock &about) {
   return fits;
 }
 
-bool is_sampling() { return is_inside; }
+bool is_sampling() { return is_forking || (is_inside && is_still_inside_slow()); }
 
 int64_t allocated_bytes(const Process *p) {
   int64_t sum = 0;
@@ -157,19 +166,19 @@ const Beginning &sampler_beginning() { return beginning; }
 
 void sampler_before_fork() {
   if (!is_on) return;
-  is_inside = true;
+  is_forking = true;
   claim_all_buffers();
 }
 
 void sampler_after_fork_in_parent() {
   if (!is_on) return;
   release_all_buffers();
-  is_inside = false;
+  is_forking = false;
 }
 
 void sampler_after_fork_in_child() {
   if (!is_on) return;
-  is_inside = false;
+  is_inside = is_forking = false;
   random_state = 0;  // or the child would draw what its parent draws
   ledger::thread.sample_at_bytes = kNotDrawn;
   mapped_until_sample = 0;

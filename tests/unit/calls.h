@@ -27,6 +27,12 @@ inline void freed_total(uint64_t total) {
   if (ledger::freed_total(total)) ledger::settle_freed(0);
 }
 
+// As the program's mmap and munmap do (preload/mapping.cc).
+inline void mapped(int64_t change_bytes) {
+  ledger::note_mapped(change_bytes);
+  ledger::settle_mapped(change_bytes);
+}
+
 // Under a hard limit. False when the request is past it: then the block has been taken back.
 inline bool request(size_t bytes) {
   if (bytes > static_cast<size_t>(kSmallRequest) && !ledger::admits(static_cast<int64_t>(bytes))) return false;

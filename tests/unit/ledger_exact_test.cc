@@ -56,7 +56,7 @@ void walk(uint64_t seed, int steps, bool hover) {
     if (kind < 4) {
       int64_t pages = static_cast<int64_t>(random() % 20) * 4096, change = down ? -std::min(pages, mapped) : pages;
       mapped += change;
-      ledger::mapped(change);
+      unit::mapped(change);
     } else if (kind < 5) {
       int64_t limit = kLimit / 2 + static_cast<int64_t>(random() % kLimit);
       reference.marks = {limit, limit / 10 * 9, limit / 100 * 97, limit / 50};
@@ -109,17 +109,33 @@ TEST(LedgerExact, FirstCallOfAThreadMayCross) {
   });
 }
 
+// A handler that jumped out between the two steps.
+TEST(LedgerExact, WhatIsMappedIsMadeUpForByTheNext) {
+  unit::in_child([] {
+    StartedLedger ledger(kMarks);
+    ledger::note_mapped(kLimit);
+    EXPECT_EQ(process_mapped_bytes(ledger.process), 0);
+    ledger::settle_mapped(0);
+    EXPECT_EQ(process_mapped_bytes(ledger.process), kLimit);
+    EXPECT_EQ(ledger.level(), MEMBUDGET_CRITICAL);
+    ledger::note_mapped(-kLimit);
+    unit::mapped(1);
+    EXPECT_EQ(process_mapped_bytes(ledger.process), 1);
+    EXPECT_EQ(ledger.level(), MEMBUDGET_NONE);
+  });
+}
+
 TEST(LedgerExact, MappedBytesCross) {
   unit::in_child([] {
     StartedLedger ledger(kMarks);
     unit::allocated(1000);
-    ledger::mapped(kLimit - 1001);
+    unit::mapped(kLimit - 1001);
     EXPECT_EQ(ledger.level(), MEMBUDGET_MEDIUM);
-    ledger::mapped(1);
+    unit::mapped(1);
     EXPECT_EQ(ledger.level(), MEMBUDGET_CRITICAL);
-    ledger::mapped(-kMarks.release);
+    unit::mapped(-kMarks.release);
     EXPECT_EQ(ledger.level(), MEMBUDGET_CRITICAL);
-    ledger::mapped(-1);
+    unit::mapped(-1);
     EXPECT_EQ(ledger.level(), MEMBUDGET_MEDIUM);
     EXPECT_EQ(ledger.block.header()->last_crossing_live_bytes, 1000);
   });
@@ -172,7 +188,7 @@ TEST(LedgerExact, KeepsErrno) {
     errno = 12345;
     unit::allocated(2 * kLimit);
     unit::freed(2 * kLimit);
-    ledger::mapped(2 * kLimit);
+    unit::mapped(2 * kLimit);
     ledger::thread_ends();
     unit::allocated(2 * kLimit);
     EXPECT_EQ(errno, 12345);

@@ -33,7 +33,7 @@ TEST(LedgerFork, InheritsExactly) {
     StartedLedger ledger(kMarks);
     unit::allocated(5000);
     unit::freed(1234);
-    ledger::mapped(8192);
+    unit::mapped(8192);
     fork_counted(ledger, [&](Process *p) {
       EXPECT_EQ(p->state, MEMBUDGET_PROCESS_LIVE);
       EXPECT_EQ(process_live_bytes(p), 3766);
@@ -137,7 +137,7 @@ TEST(LedgerFork, HidesNoCrossingOfOtherThreads) {
       EXPECT_EQ(ledger.level(), MEMBUDGET_CRITICAL);
       unit::freed(1001);
       EXPECT_EQ(ledger.level(), MEMBUDGET_NONE);
-      ledger::mapped(1001);
+      unit::mapped(1001);
       EXPECT_EQ(ledger.level(), MEMBUDGET_CRITICAL);
     }).join();
     ledger::after_fork_in_parent();

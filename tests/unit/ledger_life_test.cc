@@ -30,7 +30,7 @@ TEST(LedgerStart, TakesOverWhatWasCountedBefore) {
     std::thread([] { unit::allocated(500); }).join();
     for (int i = 0; i < 10; ++i) unit::allocated(100);
     unit::freed(50);
-    ledger::mapped(4096);
+    unit::mapped(4096);
     StartedLedger ledger(kMarks);
     EXPECT_EQ(ledger.live(), 1450);
     EXPECT_EQ(process_mapped_bytes(ledger.process), 4096);
@@ -60,7 +60,7 @@ TEST(LedgerStart, InTheMiddleOfOtherThreads) {
           for (int j = 0; j < kCalls; ++j) {
             unit::allocated(10);
             if (j % 4 == 0) unit::freed(3);
-            if (j % 500 == 0) ledger::mapped(1);
+            if (j % 500 == 0) unit::mapped(1);
           }
         });
       }

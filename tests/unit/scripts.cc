@@ -59,6 +59,7 @@ void Stage::reset(const Script &script) {
   h->level_word = 0;
   h->peak_live_bytes = h->peak_counted_bytes = 0;
   p->shard_high = 1;
+  ledger::note_mapped(script.base / 4 - ledger::mapped_now());
   p->mapped_bytes = mapped_ = script.base / 4;
   count(p->shards[0], script.base - mapped_, 0);
   completed_ = begun_ = script.base;
@@ -85,7 +86,7 @@ void Stage::perform(const Step &step) {
       break;
     case Kind::map:
       (step.bytes > 0 ? begun_ : completed_) += step.bytes;
-      ledger::mapped(step.bytes);
+      unit::mapped(step.bytes);
       (step.bytes > 0 ? completed_ : begun_) += step.bytes;
       mapped_ += step.bytes;
       break;

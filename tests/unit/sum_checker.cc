@@ -28,7 +28,7 @@ void SumChecker::release(int thread, int64_t bytes) {
 void SumChecker::map(int thread, int64_t change) {
   Books &books = books_[static_cast<size_t>(thread)];
   add(change > 0 ? books.allocated_begun : books.freed_begun, change > 0 ? change : -change);
-  ledger::mapped(change);
+  unit::mapped(change);
   add(change > 0 ? books.allocated_done : books.freed_done, change > 0 ? change : -change);
   add(books.mapped, change);
 }
