@@ -5,6 +5,7 @@ import contextlib
 import signal
 
 from ._collected import Collected
+from ._process_batch import check_async, check_awaitable
 from ._retry import LOOK_AGAIN_S, again, in_parts
 from ._sigterm import EXIT_STATUS, may_take_over, put_back
 
@@ -15,6 +16,9 @@ class AsyncBatch(Collected):
         async with membudget.AsyncBatch(write_to_database, max_age=60) as batch:
             async for key, payload in consumer:
                 await batch.add(key, payload)
+
+    TypeError for a plain function, where that can be told; for a lambda and the like, which may return an awaitable,
+    once it returned none, with the items kept.
 
     As Batch, but for this: add() awaits the flush that it makes due. Other tasks of the same event loop go on
     adding meanwhile, into the next batch; while the budget is crossed or the next batch is full, add() waits
@@ -28,8 +32,7 @@ class AsyncBatch(Collected):
     """
 
     def __init__(self, process_batch, max_items=None, max_age=None, *, budget=None, on_sigterm=None, reserve=None):
-        if not callable(process_batch):
-            raise TypeError("process_batch must be callable")
+        check_async(process_batch)
         super().__init__(max_items, max_age, budget, reserve)
         self._process_batch = process_batch
         self._on_sigterm = on_sigterm
@@ -128,10 +131,13 @@ class AsyncBatch(Collected):
 
     async def _process(self, items):
         try:
-            return await self._process_batch(items)
+            return await self._call(items)
         except MemoryError:
             pass  # and with it what its traceback holds
-        await _perform(in_parts(self.budget, self._reserve, items), self._process_batch)
+        await _perform(in_parts(self.budget, self._reserve, items), self._call)
+
+    async def _call(self, items):
+        await check_awaitable(self._process_batch(items))
 
     def _is_flushing(self):
         # Done, but never begun: cancelled before its first step.

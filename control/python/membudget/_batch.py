@@ -9,6 +9,7 @@ from threading import get_ident
 
 from ._collected import Collected
 from ._items import Items
+from ._process_batch import check, refuse_awaitable
 from ._retry import LOOK_AGAIN_S, again, in_parts, perform
 from ._sigterm import Sigterm
 
@@ -29,6 +30,9 @@ class Batch(Items, Collected, MutableMapping):
     that waits for its source flushes when `due`, and waits no longer than `due_in`); by flush(); and by
     close() or the end of the `with` block, also when an exception ends it. It never gets an empty dict. When
     it returns, the batch is done with the dict: drop it there, or memory does not fall.
+
+    process_batch is a plain function: TypeError for a coroutine function, which AsyncBatch awaits; and, with the items
+    kept, when what it returned is to be awaited.
 
     When process_batch raises, the items stay in the batch and the exception propagates from the insertion.
     It is not called again for an exception of its own that ends the block; the items are still there.
@@ -73,8 +77,8 @@ class Batch(Items, Collected, MutableMapping):
     def __init__(
         self, process_batch=_BY_HAND, max_items=None, max_age=None, *, budget=None, on_sigterm=None, reserve=None
     ):
-        if process_batch is not _BY_HAND and not callable(process_batch):
-            raise TypeError("process_batch must be callable")
+        if process_batch is not _BY_HAND:
+            check(process_batch)
         super().__init__(max_items, max_age, budget, reserve)
         # A lock takes longer than the rest of an insertion. So as long as only one thread has inserted, it does
         # without: it says when it is at it, and another takes the privilege away before it touches the items.
@@ -209,10 +213,13 @@ class Batch(Items, Collected, MutableMapping):
 
     def _process(self, items):
         try:
-            return self._process_batch(items)
+            return self._call(items)
         except MemoryError:
             pass  # and with it what its traceback holds
-        perform(in_parts(self.budget, self._reserve, items), self._process_batch)
+        perform(in_parts(self.budget, self._reserve, items), self._call)
+
+    def _call(self, items):
+        refuse_awaitable(self._process_batch(items))
 
     def _keep(self, items, deadline, error):
         self._reserve.flush_ends()
