@@ -37,6 +37,11 @@ class OwnBudgetTest(BlockTestCase):
             with self.subTest(children=children):
                 run_preloaded(FORK, LIMIT="64M", CHILDREN=children)
 
+    def test_children_that_are_ignored(self):
+        for first in ("membudget.attach()", "pass"):  # whether or not the parent had attached
+            with self.subTest(first):
+                run_preloaded(IGNORED.format(first=first), LIMIT="64M", CHILDREN="ignore")
+
     def test_reading_the_level_makes_no_system_call(self):
         run_preloaded(NO_SYSTEM_CALL, LIMIT="64M")
 
@@ -210,11 +215,11 @@ children = os.environ["MEMBUDGET_CHILDREN"]
 held = bytes(10 * 2**20)
 read_end, write_end = os.pipe()
 def in_child():
-    assert membudget.attach() is budget
-    snapshot = budget.snapshot()
     if children == "ignore":
         assert budget.live_bytes == 0 and budget.level == 0
         return
+    assert membudget.attach() is budget
+    snapshot = budget.snapshot()
     assert snapshot.pid == os.getpid(), snapshot
     assert snapshot.limit_bytes == 64 * 2**20
     before = budget.live_bytes
@@ -243,6 +248,23 @@ if children != "ignore":
     os.write(tell, b"x")
 assert os.waitpid(child, 0)[1] == 0
 assert not budget.crossed
+"""
+
+IGNORED = """
+import os, membudget
+{first}
+child = os.fork()
+if child == 0:
+    status = 1
+    try:
+        membudget.attach()
+    except membudget.NotAttached as error:
+        told = str(error)
+        without = membudget.attach(required=False)
+        status = 0 if "MEMBUDGET_CHILDREN=ignore" in told and "membudget run" not in told and not without.crossed else 2
+    finally:
+        os._exit(status)
+assert os.waitpid(child, 0)[1] == 0
 """
 
 # In the strict mode of seccomp any system call but read, write and exit kills.

@@ -12,7 +12,8 @@ _own_budget = None
 def attach(target=None, required=True):
     """The Budget of `target`: a pid, a group's name, or None for this process.
 
-    Without a target it is the same object every time, and right in forked children, too. A text of digits
+    Without a target it is the same object every time, and right in forked children, too; in those that are not counted
+    (MEMBUDGET_CHILDREN=ignore) it reads as zeros, and attach() raises as in any program without a budget. A text of digits
     is taken for a pid first, then for a name.
 
     NotAttached where there is no budget: with required=False, one that never presses (level NONE, all
@@ -53,6 +54,7 @@ def _attach_own():
     if _own_budget is None:
         _own_budget = Budget(_own.find())
         os.register_at_fork(after_in_child=_refresh)
+    _own_budget._view.check_there()  # a forked child may not be counted
     return _own_budget
 
 

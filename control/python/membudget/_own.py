@@ -56,6 +56,16 @@ class OwnView:
         self.level_byte = memoryview(self._header).cast("B")[_abi.LEVEL_OFFSET :][:1]
         self.level_address = self._address + _abi.LEVEL_OFFSET  # valid as long as the view: never unmapped
 
+    def check_there(self):
+        """Raises NotAttached when this process is not counted, though the library is loaded."""
+        if self.is_there:
+            return
+        if os.environ.get("MEMBUDGET_CHILDREN") == "ignore":
+            why = "it is a child of one that was started with MEMBUDGET_CHILDREN=ignore; join or own would count it"
+        else:
+            why = "its group has no slot left, or the block was damaged, or it could not begin (it said so then)"
+        raise NotAttached(f"membudget is loaded but does not count this process: {why}")
+
     def header(self):
         """The header itself."""
         return self._header
@@ -129,6 +139,5 @@ def find():
     except AttributeError:
         raise NotAttached(f"this program does not run under membudget; {HOW_TO_START}") from None
     view = OwnView(functions)
-    if not view.is_there:
-        raise NotAttached(f"membudget is loaded but counts nothing in this process; {HOW_TO_START}")
+    view.check_there()
     return view
