@@ -92,6 +92,9 @@ bool process_is_alive(const Process *);
 // Counts as such where that cannot be told (a process that may not be looked at, no /proc). Costs the same.
 bool process_is_as_it_was(const Process *);
 
+// The same for a process of our own pid namespace; a `start_time` of 0 is not compared.
+bool pid_is_alive(int32_t pid, uint64_t start_time);
+
 // Takes a slot for the calling process: the one it had before an exec, else a free one, else a dead
 // one's. NULL when all are taken by the living, or no memory can be had for it. Everything in it is zero
 // but state (STARTING), pid, start_time, pid_namespace, generation, code_end and stack_start. `was_member`: it is the

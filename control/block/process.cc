@@ -183,6 +183,13 @@ uint32_t state_after(uint32_t state, Life life) {
 
 }  // namespace
 
+bool pid_is_alive(int32_t pid, uint64_t start_time) {
+  if (is_gone(pid)) return false;
+  Stat stat;
+  if (!read_stat(pid, &stat)) return true;  // no /proc: believe the pid
+  return (start_time == 0 || stat.start_time == start_time) && !stat.is_dead();
+}
+
 uint64_t own_pid_namespace() {
   struct ::stat about;
   return ::stat("/proc/self/ns/pid", &about) == 0 ? about.st_ino : 0;

@@ -135,7 +135,7 @@ void hold(double seconds) {
 
 std::vector<Sight> look_before() {
   std::vector<Sight> sights;
-  for (const Snapshot &process : list_processes()) sights.push_back({process, read_memory(process.pid), std::nullopt});
+  for (const Snapshot &process : list_processes()) sights.push_back({process, read_memory(process.seen_pid), std::nullopt});
   return sights;
 }
 
@@ -146,7 +146,7 @@ pid_t pressed_pid(const Request &request) {
   Snapshot snapshot = read_snapshot(budget.get(), request.into);
   std::vector<Snapshot> members = list_processes(snapshot.name);
   if (snapshot.pid == 0 && members.empty()) throw Failure{kNoTarget, fmt::format("'{}' has ended", request.into)};
-  return snapshot.pid != 0 ? snapshot.pid : members[0].pid;
+  return snapshot.pid != 0 ? snapshot.seen_pid : members[0].seen_pid;
 }
 
 std::string folder_for(const Request &request, pid_t pid) {
@@ -209,7 +209,7 @@ int balloon_command(const Arguments &arguments) {
     throw Failure{kFailed,
                   fmt::format("cannot take {}: {}", human_bytes(request.size_bytes), strerror(balloon.result().error))};
   hold(request.hold_s);
-  for (Sight &sight : sights) sight.after = read_memory(sight.counters.pid);
+  for (Sight &sight : sights) sight.after = read_memory(sight.counters.seen_pid);
   int64_t taken = balloon.result().taken_bytes;
   if (request.as_json)
     fmt::print("{}\n", json_text({{"size_bytes", request.size_bytes},

@@ -1,4 +1,5 @@
-// What the kernel says about a process, from /proc. All of it absent where it cannot be read.
+// What the kernel says about a process, from /proc. All of it absent where it cannot be read, and for the pid 0, which is
+// that of a process that cannot be seen from this pid namespace.
 #pragma once
 
 #include <sys/types.h>

@@ -90,19 +90,20 @@ Report gather_report(const membudget_t *budget, const std::string &target) {
   report.counters = read_snapshot(budget, target);
   report.is_group = report.counters.pid == 0;
   for (const Snapshot &process : list_processes(report.counters.name))
-    report.members.push_back({process, read_memory(process.pid), read_stat(process.pid)});
+    report.members.push_back({process, read_memory(process.seen_pid), read_stat(process.seen_pid)});
   if (report.is_group) {
     report.memory = report.members_memory();
     report.stat = sum_of(report.members, &Member::stat);
     if (report.members.size() == 1)
-      report.map = read_memory_map(report.members[0].counters.pid, report.counters.allocator);
-    if (!report.members.empty()) report.cgroup = read_cgroup(report.members[0].counters.pid);
+      report.map = read_memory_map(report.members[0].counters.seen_pid, report.counters.allocator);
+    if (!report.members.empty()) report.cgroup = read_cgroup(report.members[0].counters.seen_pid);
     return report;
   }
-  report.memory = read_memory(report.counters.pid);
-  report.stat = read_stat(report.counters.pid);
-  report.map = read_memory_map(report.counters.pid, report.counters.allocator);
-  report.cgroup = read_cgroup(report.counters.pid);
+  pid_t pid = report.counters.seen_pid;
+  report.memory = read_memory(pid);
+  report.stat = read_stat(pid);
+  report.map = read_memory_map(pid, report.counters.allocator);
+  report.cgroup = read_cgroup(pid);
   return report;
 }
 

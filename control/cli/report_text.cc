@@ -1,6 +1,8 @@
 // A report for people: the same figures, in words where they need them.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "control/cli/report.h"
 #include "control/cli/style.h"
 #include "control/cli/text.h"
@@ -89,12 +91,19 @@ std::string map_rows(const Report &report) {
   return text;
 }
 
+bool is_out_of_sight(const Report &report) {
+  if (!report.is_group) return report.counters.seen_pid == 0;
+  return std::any_of(report.members.begin(), report.members.end(),
+                     [](const Member &member) { return member.counters.seen_pid == 0; });
+}
+
 std::string kernel_part(const Report &report) {
   std::string text = section("Seen by the kernel");
   if (!report.memory)
-    text +=
-        "  Its memory cannot be read: /proc/PID/smaps_rollup of another user's process takes root\n"
-        "  (CAP_SYS_PTRACE)\n";
+    text += is_out_of_sight(report)
+                ? "  Not known: its pid namespace cannot be seen from this one\n"
+                : "  Its memory cannot be read: /proc/PID/smaps_rollup of another user's process takes root\n"
+                  "  (CAP_SYS_PTRACE)\n";
   if (const auto &m = report.memory) {
     text += row("RSS", human_bytes(m->rss_bytes), "resident, shared pages counted whole");
     text += row("PSS", human_bytes(m->pss_bytes), "resident, shared pages divided among their users");

@@ -17,9 +17,9 @@ struct Change {
 
 // What a percentage is a share of: what the target's process, or the group's first one, may use.
 int64_t whole_of(const Snapshot &snapshot) {
-  if (snapshot.pid != 0) return whole_memory_bytes(snapshot.pid);
+  if (snapshot.pid != 0) return whole_memory_bytes(snapshot.seen_pid);
   std::vector<Snapshot> members = list_processes(snapshot.name);
-  return whole_memory_bytes(members.empty() ? 0 : members[0].pid);
+  return whole_memory_bytes(members.empty() ? 0 : members[0].seen_pid);
 }
 
 }  // namespace

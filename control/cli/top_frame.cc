@@ -184,7 +184,7 @@ void TopModel::look() {
   };
   std::string last;
   for (const Snapshot &s : processes_) {
-    rss_[s.pid] = read_rss(s.pid);
+    rss_[s.seen_pid] = read_rss(s.seen_pid);
     note(s, false);
     if (last != s.name) note(s, true);
     last = s.name;
@@ -208,7 +208,7 @@ std::vector<TopRow> TopModel::rows(TopOrder order, bool is_inverted, bool with_g
   std::map<std::string, std::vector<TopRow>> groups;
   std::vector<TopRow> tops, result;
   for (const Snapshot &s : processes_) {
-    TopRow row{s, rss_of(s.pid), false, false};
+    TopRow row{s, rss_of(s.seen_pid), false, false};
     if (matches(row, filter)) groups[with_groups ? std::string(s.name) : key_of(s, false)].push_back(row);
   }
   for (const auto &[name, members] : groups) tops.push_back(members.size() > 1 ? sum_up(members) : members[0]);

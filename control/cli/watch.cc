@@ -21,9 +21,12 @@ uint64_t now_ns() {
 
 // Of the process, or of all of the group's.
 std::optional<int64_t> resident_bytes(const Snapshot &s) {
-  if (s.pid != 0) return read_rss(s.pid);
+  if (s.pid != 0) return read_rss(s.seen_pid);
   int64_t sum = 0;
-  for (const Snapshot &member : list_processes(s.name)) sum += read_rss(member.pid).value_or(0);
+  for (const Snapshot &member : list_processes(s.name)) {
+    if (member.seen_pid == 0) return std::nullopt;
+    sum += read_rss(member.seen_pid).value_or(0);
+  }
   return sum;
 }
 

@@ -4,6 +4,8 @@
 #include <dlfcn.h>
 #include <stdlib.h>
 
+#include "control/client/whereabouts.h"
+
 namespace membudget::client {
 namespace {
 
@@ -99,16 +101,24 @@ membudget_t *handle_create(const Block &block, Process *process) {
 
 bool slot_is_held(const Process *p) {
   uint32_t state = __atomic_load_n(&p->state, __ATOMIC_ACQUIRE);
-  return state != MEMBUDGET_PROCESS_FREE && state != MEMBUDGET_PROCESS_LEAVING && process_is_alive(p);
+  return state != MEMBUDGET_PROCESS_FREE && state != MEMBUDGET_PROCESS_LEAVING && process_is_alive(p) &&
+         !is_gone_from_elsewhere(p);
 }
 
 bool slot_is_taken(const Process *p) {
   uint32_t state = __atomic_load_n(&p->state, __ATOMIC_ACQUIRE);
-  return (state == MEMBUDGET_PROCESS_LIVE || state == MEMBUDGET_PROCESS_STARTING) && process_is_as_it_was(p);
+  return (state == MEMBUDGET_PROCESS_LIVE || state == MEMBUDGET_PROCESS_STARTING) && process_is_as_it_was(p) &&
+         !is_gone_from_elsewhere(p);
 }
 
 bool slot_is_live(const Process *p) {
-  return __atomic_load_n(&p->state, __ATOMIC_ACQUIRE) == MEMBUDGET_PROCESS_LIVE && process_is_as_it_was(p);
+  return __atomic_load_n(&p->state, __ATOMIC_ACQUIRE) == MEMBUDGET_PROCESS_LIVE && slot_is_taken(p);
+}
+
+bool any_slot_is_held(const Block &block) {
+  for (uint32_t i = 0, high = block.process_high(); i < high; ++i)
+    if (slot_is_held(block.process(i))) return true;
+  return false;
 }
 
 bool handle_owns_slot(const Handle &handle, const Process *p) {
@@ -121,7 +131,7 @@ bool target_is_alive(const membudget_t *budget) {
   if (handle->is_self) return true;
   View view = view_of(budget);
   if (!view.block.header) return false;
-  return view.process ? slot_is_held(view.process) : block_is_in_use(view.block);
+  return view.process ? slot_is_held(view.process) : any_slot_is_held(view.block);
 }
 
 }  // namespace membudget::client

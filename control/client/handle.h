@@ -43,11 +43,14 @@ inline const Handle *handle_of(const membudget_t *budget) { return static_cast<c
 membudget_t *handle_create(const Block &, Process *process);
 
 // A slot whose process lives, starting up, counted, or executing another program by now, which may be about to take it
-// over. Costs about 10 us.
+// over. Costs about 10 us, for a process of another pid namespace some ms.
 bool slot_is_held(const Process *);
 
 // A slot that has been taken and whose process lives, starting up or counted.
 bool slot_is_taken(const Process *);
+
+// Whether one of the block is.
+bool any_slot_is_held(const Block &);
 
 // A slot that is counted: published, and its process lives.
 bool slot_is_live(const Process *);

@@ -10,6 +10,7 @@
 #include "control/block/system.h"
 #include "control/client/handle.h"
 #include "control/client/steering.h"
+#include "control/client/whereabouts.h"
 
 namespace membudget::client {
 namespace {
@@ -25,12 +26,13 @@ int32_t parse_pid(const char *text) {
   return *text == '\0' ? static_cast<int32_t>(pid) : 0;
 }
 
-// The slot of the living process `pid` of our pid namespace, or NULL.
+// The slot of the living process that has the pid `pid` in our pid namespace, or NULL.
 Process *find_process(const Block &block, int32_t pid, uint64_t here) {
   for (uint32_t i = 0, high = block.process_high(); i < high; ++i) {
     Process *p = block.process(i);
     bool is_local = p->pid_namespace == here || p->pid_namespace == 0 || here == 0;
-    if (p->pid == pid && is_local && slot_is_taken(p)) return p;
+    bool is_it = is_local ? p->pid == pid : is_of_elsewhere_with_pid(p, pid);
+    if (is_it && slot_is_taken(p)) return p;
   }
   return nullptr;
 }
@@ -86,7 +88,7 @@ int open_group(const char *directory, const char *name, bool may_have_ended, mem
   if (!block_path(directory, name, path, sizeof path)) return -EINVAL;
   int error = block_open(path, &block);
   if (error == -EISDIR || error == -ENXIO) error = -EPROTO;  // a folder, a pipe: no block of anybody's
-  if (error == 0 && !may_have_ended && !block_is_in_use(block)) error = -ENOENT;
+  if (error == 0 && !may_have_ended && !any_slot_is_held(block)) error = -ENOENT;
   if (error == 0 && !(*out = handle_create(block, nullptr))) error = -ENOMEM;
   if (error != 0) block_close(&block);
   return error;

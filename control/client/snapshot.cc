@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "control/client/handle.h"
+#include "control/client/whereabouts.h"
 
 namespace membudget::client {
 namespace {
@@ -110,6 +111,7 @@ Sums group_sums(const Block &block) {
 }
 
 Sums group_sums_and_reap(const Block &block) {
+  reap_from_elsewhere(block);
   Sums sums = group_sums(block);
   // Nobody left: a block that is read once more before it goes.
   if (sums.dead > 0 && block.writable && block_is_in_use(block)) budget_evaluate(block);
@@ -119,6 +121,8 @@ Sums group_sums_and_reap(const Block &block) {
 void snapshot_process(const Block &block, const Process *p, const Sums &sums, Snapshot *out) {
   fill_common(block.header, sums, out);
   out->pid = __atomic_load_n(&p->pid, __ATOMIC_RELAXED);
+  out->seen_pid = pid_seen_here(p);
+  if (out->seen_pid != 0) out->pid = out->seen_pid;
   out->live_bytes = process_live_bytes(p);
   out->mapped_bytes = process_mapped_bytes(p);
   out->counted_bytes = out->live_bytes + out->mapped_bytes;

@@ -18,6 +18,7 @@
 #include "control/block/system.h"
 #include "control/client/handle.h"
 #include "control/client/steering.h"
+#include "control/client/whereabouts.h"
 
 namespace membudget::client {
 namespace {
@@ -56,14 +57,14 @@ int64_t deadline_after(int64_t timeout_ms) {
 }
 
 // Pidfds of the target's living processes. `*living` counts those, also the ones that no pidfd was had of
-// (another pid namespace, too many open files).
+// (they cannot be seen from this pid namespace, too many open files).
 int open_pidfds(const membudget_t *budget, pollfd *out, int *living) {
   int opened = 0;
-  uint64_t here = own_pid_namespace();
   auto open_one = [&](const Process *p) {
     ++*living;
-    if (p->pid <= 0 || (p->pid_namespace != 0 && p->pid_namespace != here)) return;
-    auto fd = static_cast<int>(syscall(kSysPidfdOpen, p->pid, 0));
+    int32_t pid = pid_seen_here(p);
+    if (pid <= 0) return;
+    auto fd = static_cast<int>(syscall(kSysPidfdOpen, pid, 0));
     if (fd >= 0) out[opened++] = {fd, POLLIN, 0};
   };
   View view = view_of(budget);

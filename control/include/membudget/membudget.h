@@ -27,7 +27,7 @@ typedef struct membudget_handle membudget_t;
 
 /* One reading of all counters. Sizes in bytes. New members are only ever added at the end. */
 struct membudget_snapshot {
-  int32_t pid;    /* 0 when the target is a group */
+  int32_t pid;    /* 0 when the target is a group; see seen_pid */
   uint32_t level; /* of the group: MEMBUDGET_NONE .. MEMBUDGET_CRITICAL */
   int64_t limit_bytes, hard_limit_bytes, low_bytes, medium_bytes, release_bytes; /* 0: none */
   int64_t live_bytes;    /* sum of the usable sizes of all blocks handed out and not yet freed */
@@ -49,6 +49,8 @@ struct membudget_snapshot {
   char command[256];
   char config_errors[1024];
   uint64_t uncounted_processes; /* so far, that found no free slot in the group */
+  int32_t seen_pid; /* pid; 0 where the process, of another pid namespace, cannot be seen: pid is its own idea then */
+  uint32_t padding;
 };
 
 /* This process's budget; NULL when it does not run under membudget. Never closed, valid for ever;
