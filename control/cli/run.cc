@@ -117,7 +117,8 @@ std::string value_or(const Environment &environment, const char *variable, const
 // Limits belong to the group: one that runs already keeps its own.
 void warn_of_running_group(const Request &request, const std::string &directory, const std::string &name) {
   membudget_t *group = nullptr;
-  if (!request.sets_limits || name.empty() || membudget_open_at(directory.c_str(), name.c_str(), &group) != 0) return;
+  if (!request.sets_limits || name.empty() || membudget_open_group(directory.c_str(), name.c_str(), &group) != 0)
+    return;
   membudget_close(group);
   fmt::print(stderr, "membudget: group '{0}' runs already and keeps its limits; change them with `membudget set {0}`\n",
              name);

@@ -143,6 +143,12 @@ int membudget_open_at(const char *directory, const char *target, membudget_t **o
 
 int membudget_open(const char *target, membudget_t **out) { return membudget_open_at(nullptr, target, out); }
 
+int membudget_open_group(const char *directory, const char *name, membudget_t **out) {
+  if (!name || !out) return -EINVAL;
+  membudget::ErrnoGuard guard;
+  return open_group(block_directory(directory), name, false, out);
+}
+
 int membudget_open_ended(const char *directory, const char *name, membudget_t **out) {
   membudget::ErrnoGuard guard;
   return open_group(block_directory(directory), name, true, out);

@@ -164,9 +164,9 @@ def consume(arguments, interrupt):
             for worker in workers:
                 worker.kill()
     report.update(malformed=distributor.malformed, stored=store.count_events() - before)
-    own = membudget.attach(required=False).snapshot()
-    if own.name:
-        report["peak_counted_bytes"] = membudget.attach(own.name).peak_counted_bytes
+    own = membudget.attach(required=False)
+    if own.snapshot().name:
+        report["peak_counted_bytes"] = own.group.peak_counted_bytes
     report["seconds"] = time.monotonic() - started
     store.close()
     return report

@@ -104,6 +104,10 @@ class Settings(RunCase):
         self.assertIn('"limit_bytes": 67108864', result.stdout)
         self.succeed("run", "--name", "first", "--", "true")
 
+    def test_a_group_that_is_called_like_a_process_of_another(self):
+        other = Target(self, "--name", "other")
+        self.assertEqual(self.succeed("run", "--name", str(other.pid), "--limit", "1M", "--", "echo", "x"), "x\n")
+
     def test_leaves_no_block_behind(self):
         self.succeed("run", "--limit", "1G", "--", "true")
         self.refuse(2, "run", "--limit", "wrong", "--", "true")

@@ -35,6 +35,9 @@ static void check_without(void) {
   CHECK(membudget_open("no-such-group", &other) == -ENOENT && !other);
   CHECK(membudget_open("a/b", &other) == -EINVAL && membudget_open(NULL, &other) == -EINVAL);
   CHECK(membudget_open_at("/nonexistent", "name", &other) == -ENOENT);
+  CHECK(membudget_open_group(NULL, "no-such-group", &other) == -ENOENT && !other);
+  CHECK(membudget_open_group(NULL, NULL, &other) == -EINVAL &&
+        membudget_open_group("/nonexistent", "a/b", &other) == -EINVAL);
   CHECK(membudget_level(NULL) == MEMBUDGET_NONE && membudget_live_bytes(NULL) == 0);
   CHECK(membudget_counted_bytes(NULL) == 0 && membudget_limit_bytes(NULL) == 0);
   CHECK(membudget_set_limit(NULL, 1) == -EINVAL && membudget_trim(NULL) == -EINVAL);
@@ -69,6 +72,15 @@ static void check_levels(membudget_t *self, membudget_t *other) {
   CHECK(membudget_level(self) == MEMBUDGET_NONE);
 }
 
+/* The group has its default name, the pid. */
+static void check_group(const char *name, int64_t counted_bytes) {
+  membudget_t *group = NULL;
+  struct membudget_snapshot sums;
+  CHECK(membudget_open_group(NULL, name, &group) == 0);
+  CHECK(membudget_snapshot(group, &sums, sizeof sums) == 0 && sums.pid == 0 && sums.counted_bytes == counted_bytes);
+  membudget_close(group);
+}
+
 static void check_with(membudget_t *self) {
   char pid[16];
   membudget_t *other = NULL;
@@ -82,6 +94,7 @@ static void check_with(membudget_t *self) {
   free(block);
   CHECK(membudget_live_bytes(self) == before);
   check_snapshots(self, other);
+  check_group(own.name, membudget_counted_bytes(self));
   check_levels(self, other);
   CHECK(membudget_trim(self) == 0 && membudget_trim(other) == 0);
   CHECK(membudget_set_reserve(self, 1 * MIB) == 0 && membudget_set_reserve(other, MIB) == -EINVAL);

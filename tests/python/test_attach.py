@@ -77,6 +77,18 @@ class AttachTest(BlockTestCase):
         self.assertEqual(membudget.attach("0123").snapshot().name, "0123")
         self.assertEqual(membudget.attach("999999999").snapshot().name, "999999999")
 
+    def test_group_of_a_process(self):
+        other = self.start_process()
+        slots = self.make_process(self.pid, [(500, 100)]), self.make_process(other.pid, [(700, 100)])
+        name = str(self.pid)  # what a group is called that has no name of its own
+        self.write_block(self.make_header(name, process_high=2), *slots, name=name)
+        budget = membudget.attach(name)
+        self.assertEqual((budget.live_bytes, budget.snapshot().pid), (400, self.pid))
+        self.assertEqual((budget.group.live_bytes, budget.group.snapshot().pid), (1000, None))
+        self.assertEqual(budget.group.group.live_bytes, 1000)
+        with self.assertRaises(membudget.NotAttached):
+            membudget.attach(required=False).group
+
     def test_newest_block_of_a_pid(self):
         self.write_block(self.make_header("old", created_ns=1), self.make_process(self.pid), name="old")
         self.write_block(self.make_header("new", created_ns=2), self.make_process(self.pid), name="new")

@@ -35,6 +35,9 @@ class LibraryTest(BlockTestCase):
     def test_large_payloads_of_a_whole_group(self):
         self.run_under(LARGE_PAYLOADS_OF_A_GROUP, "--hard-limit", "60M")
 
+    def test_figures_of_a_group_without_a_name(self):
+        self.run_under(FIGURES_OF_A_GROUP, "--hard-limit", "80M")
+
     def test_memory_error_of_an_insertion(self):
         self.run_under(LARGE_TABLE, "--hard-limit", "50M")
 
@@ -102,6 +105,25 @@ finally:
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
 assert sizes == [1], sizes
+"""
+
+# Its name is the pid of its first process.
+FIGURES_OF_A_GROUP = """
+import os, re
+from unittest import mock
+def process(items): sizes.append(len(items))
+held = bytes(10 * MIB)
+if os.fork() == 0:
+    more = bytes(20 * MIB)
+    try:
+        with mock.patch("membudget._retry._MOST_LOOKS", 1), membudget.Batch(process) as batch:
+            batch.guard(bytes, 500 * MIB)
+    except MemoryError as error:
+        figures = re.search("; ([0-9,]+) bytes are counted in this process, ([0-9,]+) in all", str(error)).groups()
+        own, group = (int(figure.replace(",", "")) for figure in figures)
+        os._exit(0 if own > 29 * MIB and group >= own else 2)
+    os._exit(1)
+assert os.wait()[1] == 0
 """
 
 # Each of four processes needs most of the memory at once, in two pieces.

@@ -67,6 +67,11 @@ MEMBUDGET_API int membudget_open(const char *target, membudget_t **out);
 /* The same, looked for in the folder `directory`. */
 MEMBUDGET_API int membudget_open_at(const char *directory, const char *target, membudget_t **out);
 
+/* Opens the group `name` (struct membudget_snapshot has it), and never a process: the name of a group that was given none
+ * is the pid of its first process, as which membudget_open takes it. `directory` NULL: as membudget_open. Errors as
+ * there. */
+MEMBUDGET_API int membudget_open_group(const char *directory, const char *name, membudget_t **out);
+
 /* Ends the use of a handle. NULL and membudget_self()'s are left as they are. */
 MEMBUDGET_API void membudget_close(membudget_t *);
 

@@ -60,6 +60,13 @@ class Budget {
     return noted(open_raw(directory.c_str(), target), error);
   }
 
+  // The group of that name, and never a process: see membudget_open_group().
+  static Budget open_group(const std::string &name) {
+    membudget_t *handle = nullptr;
+    int error = ::membudget_open_group(nullptr, name.c_str(), &handle);
+    return checked({error, handle});
+  }
+
   Budget(Budget &&other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
   Budget &operator=(Budget &&other) noexcept {
     std::swap(handle_, other.handle_);

@@ -88,6 +88,15 @@ class Budget(Reader):
         self._view.set_limit(limit_bytes)
 
     @property
+    def group(self):
+        """The Budget of the group that this one belongs to: sizes are sums over its processes. Of a group itself.
+
+        attach(name) opens a process where the name is a pid, as that of a group without a name of its own.
+        NotAttached where it cannot be found, as in a process without a budget.
+        """
+        return self if self._view.is_group else Budget(self._view.group())
+
+    @property
     def reserve_bytes(self):
         """How far below the limit CRITICAL is raised already, for what handing a batch over takes. See Batch."""
         return self._view.header().reserve_bytes

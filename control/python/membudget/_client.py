@@ -33,6 +33,7 @@ def _load():
         else:
             raise NotImplementedError(f"{_NAME} was not found; it is needed to change another process's budget")
         library.membudget_open.argtypes = [ctypes.c_char_p, ctypes.POINTER(ctypes.c_void_p)]
+        library.membudget_open_group.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.POINTER(ctypes.c_void_p)]
         library.membudget_close.argtypes = [ctypes.c_void_p]
         library.membudget_close.restype = None
         library.membudget_set_limit.argtypes = [ctypes.c_void_p, ctypes.c_int64]
@@ -41,10 +42,16 @@ def _load():
     return _library
 
 
-def _call(function, target, *arguments):
+def _open(library, target, is_group, handle):
+    if is_group:  # whose name may be a pid
+        return library.membudget_open_group(None, target.encode(), ctypes.byref(handle))
+    return library.membudget_open(target.encode(), ctypes.byref(handle))
+
+
+def _call(function, target, is_group, *arguments):
     library = _load()
     handle = ctypes.c_void_p()
-    error = library.membudget_open(target.encode(), ctypes.byref(handle))
+    error = _open(library, target, is_group, handle)
     if error == 0:
         try:
             error = getattr(library, function)(handle, *arguments)
@@ -55,11 +62,11 @@ def _call(function, target, *arguments):
         raise OSError(code, f"{target}: {os.strerror(code)}")
 
 
-def set_limit(target, limit_bytes):
-    """Sets the limit of the target's group. OSError; NotImplementedError without the library."""
-    _call("membudget_set_limit", target, limit_bytes)
+def set_limit(target, is_group, limit_bytes):
+    """Sets the limit of the target, a group's name or a pid. OSError; NotImplementedError without the library."""
+    _call("membudget_set_limit", target, is_group, limit_bytes)
 
 
-def trim(target):
+def trim(target, is_group):
     """Has the target hand free memory back, and waits for it, 5 s at most. As set_limit; TimeoutError."""
-    _call("membudget_trim", target)
+    _call("membudget_trim", target, is_group)

@@ -44,6 +44,10 @@ class OtherView:
         """The level's number."""
         return self.level_byte[0]
 
+    def group(self):
+        """The view of the process's group."""
+        return OtherView(self._file)
+
     def header(self):
         """A copy of the header."""
         return self._file.header()
@@ -85,11 +89,11 @@ class OtherView:
 
     def set_limit(self, limit_bytes):
         """Sets the group's limit. OSError; NotImplementedError without the client library."""
-        _client.set_limit(self.target, limit_bytes)
+        _client.set_limit(self.target, self.is_group, limit_bytes)
 
     def trim(self):
         """Has the target hand free memory back, 5 s at most; how many bytes. TimeoutError."""
-        _client.trim(self.target)
+        _client.trim(self.target, self.is_group)
         return sum(max(0, slot.process.trim_released_bytes) for slot in self.slots())
 
     def _ended(self):

@@ -56,6 +56,13 @@ class OwnView:
         self.level_byte = memoryview(self._header).cast("B")[_abi.LEVEL_OFFSET :][:1]
         self.level_address = self._address + _abi.LEVEL_OFFSET  # valid as long as the view: never unmapped
 
+    def group(self):
+        """The view of the group. NotAttached where there is none."""
+        from . import _other  # most programs only ever look at themselves
+
+        self.check_there()
+        return _other.find_group(_abi.text(self._header.name))
+
     def check_there(self):
         """Raises NotAttached when this process is not counted, though the library is loaded."""
         if self.is_there:

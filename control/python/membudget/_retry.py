@@ -9,7 +9,6 @@ import contextlib
 import time
 from itertools import islice
 
-from ._attach import attach
 from ._turn import Turn
 
 LOOK_AGAIN_S = 0.02  # how often those who wait for memory look whether there is some
@@ -216,7 +215,7 @@ def _explained(error, budget, what):
         if view is not None:
             header = view.header()
             limit, overhead = header.hard_limit_bytes or limit, header.overhead_bytes
-            of_the_group = _counted_by_the_group(budget, header)
+            of_the_group = _counted_by_the_group(budget)
         error.args = (
             f"membudget: {what}; {budget.counted_bytes:,} bytes are counted{of_the_group}, {overhead:,} are overhead,"
             f" and {limit:,} is the most there may be",
@@ -224,11 +223,11 @@ def _explained(error, budget, what):
     return error
 
 
-def _counted_by_the_group(budget, header):
+def _counted_by_the_group(budget):
     """What the limit holds for: the budget's own figure is that of this process."""
     if not _has_company(budget):
         return ""
     try:
-        return f" in this process, {attach(header.name.decode()).counted_bytes:,} in all of its group"
+        return f" in this process, {budget.group.counted_bytes:,} in all of its group"
     except (OSError, RuntimeError, ValueError, MemoryError):
         return " in this process"
