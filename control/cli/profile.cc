@@ -34,7 +34,8 @@ Request parse_request(const Arguments &arguments) {
   Request request;
   Options app("profile", "Tell what holds the memory of a process, or of all of a group, by sampled stacks.",
               "The process has to be profiled: start it with `membudget run --profile`, or turn it on later with\n"
-              "`membudget set TARGET --profile 512K`. It writes the profile itself, when it next allocates or frees.\n"
+              "`membudget set TARGET --profile 512K`. It writes the profile itself, in its next call of\n"
+              "malloc or free (CPython's small objects make none, but with MEMBUDGET_PYTHONMALLOC=malloc).\n"
               "TARGET may also be a file that the library wrote (MEMBUDGET_PROFILE_DIR).\n"
               "Exit status: 0, 3 no such target or it ended, 4 it did not answer in time.\n\n"
               "  membudget profile my-service                    a table\n"
@@ -72,10 +73,7 @@ Profile read_any(const std::string &path) {
 }
 
 [[noreturn]] void fail_to_profile(int error, const std::string &target, double timeout_s) {
-  if (error == -ETIMEDOUT)
-    throw Failure{kTimeOut,
-                  fmt::format("'{}' did not answer within {} s: it writes its profile when it next allocates or frees",
-                              target, timeout_s)};
+  if (error == -ETIMEDOUT) fail_unanswered(target, timeout_s);
   if (error == -ENODATA)
     throw Failure{kFailed,
                   fmt::format("'{0}' takes no stacks; start it with `membudget run --profile`, or turn that on "

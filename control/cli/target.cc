@@ -62,6 +62,15 @@ void fail_for(int error, const std::string &target) {
   }
 }
 
+void fail_unanswered(const std::string &target, double timeout_s) {
+  throw Failure{
+      kTimeOut,
+      fmt::format("'{}' did not answer within {} s: it does in its next malloc or free; where it sleeps, give "
+                  "it longer by --timeout; CPython's small objects reach malloc only where it was started by "
+                  "`membudget run --pythonmalloc malloc`",
+                  printable(target), timeout_s)};
+}
+
 Budget open_target(const std::string &target) {
   membudget_t *budget = nullptr;
   int error = membudget_open(target.c_str(), &budget);

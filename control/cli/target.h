@@ -32,4 +32,7 @@ int64_t parse_size(const std::string &option, const std::string &text, int64_t w
 // The Failure for what a function of the client returned about a target.
 [[noreturn]] void fail_for(int error, const std::string &target);
 
+// The Failure for a target that was asked for something, and did not call malloc or free in time to do it.
+[[noreturn]] void fail_unanswered(const std::string &target, double timeout_s);
+
 }  // namespace membudget::cli

@@ -9,17 +9,22 @@
 namespace membudget::cli {
 namespace {
 
-int64_t resident_bytes(const membudget_t *budget, const std::string &target) {
-  return gather_report(budget, target).memory.value_or(ProcessMemory{}).rss_bytes;
+// Absent where the kernel does not tell.
+std::optional<int64_t> resident_bytes(const membudget_t *budget, const std::string &target) {
+  auto memory = gather_report(budget, target).memory;
+  return memory ? std::optional(memory->rss_bytes) : std::nullopt;
 }
+
+std::string known(std::optional<int64_t> bytes) { return bytes ? human_bytes(*bytes) : "?"; }
 
 }  // namespace
 
 int trim_command(const Arguments &arguments) {
   Options app("trim", "Have a process, or all of a group, hand free memory back to the kernel.",
               "Exit status: 0, 3 no such target or it ended, 4 it did not answer in time.\n"
-              "The process does this itself, when it next allocates or frees: one that sleeps answers when it\n"
-              "wakes up.");
+              "The process does this itself, in its next call of malloc or free: one that sleeps answers when it\n"
+              "wakes up, and CPython with small objects alone, which it keeps in arenas, not at all (but with\n"
+              "MEMBUDGET_PYTHONMALLOC=malloc).");
   std::string target;
   double timeout_s = 10;
   bool as_json = false;
@@ -29,19 +34,21 @@ int trim_command(const Arguments &arguments) {
   app.add_directory();
   app.read(arguments);
   Budget budget = open_target(target);
-  int64_t before = resident_bytes(budget.get(), target), released = 0;
+  auto before = resident_bytes(budget.get(), target);
+  int64_t released = 0;
   int result = membudget_trim_within(budget.get(), static_cast<int64_t>(timeout_s * 1000), &released);
-  if (result == -ETIMEDOUT)
-    throw Failure{kTimeOut, fmt::format("'{}' did not answer within {} s: it trims when it next allocates or frees",
-                                        target, timeout_s)};
+  if (result == -ETIMEDOUT) fail_unanswered(target, timeout_s);
   if (result != 0) fail_for(result, target);
-  int64_t after = resident_bytes(budget.get(), target);
-  if (as_json)
-    fmt::print("{}\n",
-               json_text({{"rss_before_bytes", before}, {"rss_after_bytes", after}, {"released_bytes", released}}));
-  else
-    fmt::print("RSS before {}, after {}; {} handed back\n", human_bytes(before), human_bytes(after),
-               human_bytes(released));
+  auto after = resident_bytes(budget.get(), target);
+  if (as_json) {
+    Json json;
+    if (before) json["rss_before_bytes"] = *before;
+    if (after) json["rss_after_bytes"] = *after;
+    json["released_bytes"] = released;
+    fmt::print("{}\n", json_text(json));
+  } else {
+    fmt::print("RSS before {}, after {}; {} handed back\n", known(before), known(after), human_bytes(released));
+  }
   return kOk;
 }
 

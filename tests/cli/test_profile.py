@@ -204,7 +204,7 @@ class Occasions(ProfileCase):
 
     def test_a_request_that_timed_out_leaves_nothing(self):
         target = Target(self, MEMBUDGET_PROFILE="4K")
-        self.refuse(4, "profile", str(target.pid), "--timeout", "0.1")
+        self.refuse(4, "profile", str(target.pid), "--timeout", "0.1", says="next malloc or free")
         target.tell("a 3000000")
         self.assertEqual([name for name in os.listdir(self.folder) if name.endswith(SUFFIX)], [])
 

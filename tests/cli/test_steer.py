@@ -215,7 +215,8 @@ class Trim(SteerCase):
     def test_a_sleeping_process_does_not_answer(self):
         target = Target(self)
         start = time.monotonic()
-        self.refuse(4, "trim", str(target.pid), "--timeout", "0.3", says=str(target.pid))
+        self.refuse(4, "trim", str(target.pid), "--timeout", "0.3",
+                    says=(str(target.pid), "next malloc or free", "--pythonmalloc malloc"))
         self.assertLess(time.monotonic() - start, 5)
         target.tell("a 16")  # done late, and harms nothing
         target.tell("f")

@@ -104,8 +104,9 @@ class Budget(Reader):
     def trim(self):
         """Has the allocator hand its free memory back to the kernel; returns how many bytes.
 
-        Some milliseconds for hundreds of megabytes. Another process does it when it next allocates:
-        TimeoutError after 5 s, ProcessLookupError when it has ended.
+        Some milliseconds for hundreds of megabytes. Another process does it in its next call of
+        malloc or free, which CPython's small objects reach with MEMBUDGET_PYTHONMALLOC=malloc only: TimeoutError after
+        5 s, ProcessLookupError when it has ended.
         """
         return self._view.trim()
 
