@@ -79,7 +79,7 @@ void put_kernel_view(const Report &report, Json *to) {
     (*to)["minor_faults"] = report.stat->minor_faults;
     (*to)["major_faults"] = report.stat->major_faults;
   }
-  if (report.memory) (*to)["anonymous_bytes"] = report.memory->anonymous_bytes;
+  put(to, "anonymous_bytes", report.anonymous_bytes());
   put(to, "uncounted_bytes", report.uncounted_bytes());
   put(to, "copied_bytes", report.target_copied_bytes());
   if (report.map) (*to)["uncounted"] = uncounted_json(report);

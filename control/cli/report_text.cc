@@ -108,7 +108,10 @@ std::string kernel_part(const Report &report) {
     text += row("RSS", human_bytes(m->rss_bytes), "resident, shared pages counted whole");
     text += row("PSS", human_bytes(m->pss_bytes), "resident, shared pages divided among their users");
     text += row("USS", human_bytes(m->uss_bytes), "resident and not shared");
-    text += row("anonymous", human_bytes(m->anonymous_bytes), "heap, stacks and private maps");
+    text +=
+        row("anonymous", human_bytes(*report.anonymous_bytes()),
+            report.is_group && report.members.size() > 1 ? "heap, stacks and private maps, shared pages counted once"
+                                                         : "heap, stacks and private maps");
     text += row("lazy free", human_bytes(m->lazy_free_bytes), "of it, given back but not yet taken (MADV_FREE)");
     text += row("swap", human_bytes(m->swap_bytes));
     text += row("uncounted", human_bytes(*report.uncounted_bytes()), uncounted_note(*report.uncounted_bytes()));

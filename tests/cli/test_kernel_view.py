@@ -149,6 +149,10 @@ class Explained(CliCase):
         eventually(lambda: self.family()["group"]["processes"][1:], "the child is a member")
         report = self.family()
         self.about(report["uncounted_bytes"], 0)
+        self.about(report["anonymous_bytes"], 32 * MIB)
+        self.assertEqual(report["anonymous_bytes"] - report["counted_bytes"], report["uncounted_bytes"])
+        text = self.succeed("show", "cow")
+        self.assertRegex(text, r"anonymous +3[23]\.\d MiB +heap.* shared pages counted once")
         self.about(report["footprint_bytes"], 32 * MIB)
 
     def family(self):
