@@ -85,7 +85,7 @@ void put_kernel_view(const Report &report, Json *to) {
   if (report.map) (*to)["uncounted"] = uncounted_json(report);
   put(to, "fragmentation_ratio", report.fragmentation_ratio());
   put(to, "footprint_bytes", report.footprint_bytes());
-  if (report.counters.reserve_bytes != 0) (*to)["reserve_bytes"] = report.counters.reserve_bytes;
+  (*to)["reserve_bytes"] = report.counters.reserve_bytes;
 }
 
 Json cgroup_json(const Cgroup &cgroup) {

@@ -12,7 +12,7 @@ from cli_case import CLI, MIB, NOBODY, TARGET, CliCase, Target, as_root, eventua
 KEYS = """name pid command allocator limit_bytes hard_limit_bytes level live_bytes mapped_bytes counted_bytes
 peak_counted_bytes peak_live_bytes allocations frees crossings threads config_errors rss_bytes pss_bytes uss_bytes
 lazy_free_bytes swap_bytes minor_faults major_faults anonymous_bytes uncounted_bytes fragmentation_ratio footprint_bytes
-uncounted notes group""".split()
+reserve_bytes uncounted notes group""".split()
 
 
 class ShowCase(CliCase):
