@@ -38,6 +38,7 @@ void print_json_line(const Snapshot &s) {
   json["mapped_bytes"] = s.mapped_bytes;
   json["counted_bytes"] = s.counted_bytes;
   json["peak_counted_bytes"] = s.peak_counted_bytes;
+  json["group_counted_bytes"] = s.group_counted_bytes;
   json["limit_bytes"] = s.limit_bytes;
   json["crossings"] = s.crossings;
   json["allocations"] = s.allocations;
@@ -46,15 +47,25 @@ void print_json_line(const Snapshot &s) {
   fmt::print("{}\n", json_line(json));
 }
 
+std::string share_of_limit(const Snapshot &s, int64_t bytes) {
+  if (s.limit_bytes <= 0) return "-";
+  return fmt::format("{:.1f}%", 100.0 * static_cast<double>(bytes) / static_cast<double>(s.limit_bytes));
+}
+
+// The level follows what all of the group have counted, of which a process's line has only its own part.
+std::string group_part(const Snapshot &s) {
+  if (s.pid == 0 || s.processes <= 1) return "";
+  return fmt::format("  group {:>10}  {:>6}", human_bytes(s.group_counted_bytes),
+                     share_of_limit(s, s.group_counted_bytes));
+}
+
 void print_text_line(const Snapshot &s) {
-  std::string share = s.limit_bytes > 0 ? fmt::format("{:.1f}%", 100.0 * static_cast<double>(s.group_counted_bytes) /
-                                                                     static_cast<double>(s.limit_bytes))
-                                        : "-";
   auto rss = resident_bytes(s);
-  fmt::print("{}  {}  live {:>10}  counted {:>10}  {:>6} of {:>10}  RSS {:>10}  crossings {}\n", iso_time(now_ns()),
+  fmt::print("{}  {}  live {:>10}  counted {:>10}  {:>6} of {:>10}  RSS {:>10}  crossings {}{}\n", iso_time(now_ns()),
              in_level_colour(s.level, fmt::format("{:<8}", level_name(s.level))), human_bytes(s.live_bytes),
-             human_bytes(s.counted_bytes), share, s.limit_bytes > 0 ? human_bytes(s.limit_bytes) : "no limit",
-             rss ? human_bytes(*rss) : "?", s.crossings);
+             human_bytes(s.counted_bytes), share_of_limit(s, s.counted_bytes),
+             s.limit_bytes > 0 ? human_bytes(s.limit_bytes) : "no limit", rss ? human_bytes(*rss) : "?", s.crossings,
+             group_part(s));
 }
 
 }  // namespace

@@ -239,6 +239,17 @@ class Trim(SteerCase):
 
 
 class Watch(SteerCase):
+    def test_a_process_has_its_own_share(self):
+        target = Target(self, "--limit", "100M", "--name", "shared")
+        Target(self, "--name", "shared").tell(f"a {60 * MIB}")
+        target.tell(f"a {20 * MIB}")
+        for name, parts in ((str(target.pid), (r" 20\.\d%", r"group +80\.\d MiB +80\.\d%$")), ("shared", (r" 80\.\d%",))):
+            line = self.start("watch", name).stdout.readline()
+            for part in parts:
+                self.assertRegex(line, part)
+        figures = json.loads(self.start("watch", str(target.pid), "--jsonl").stdout.readline())
+        self.assertAlmostEqual(figures["group_counted_bytes"] - figures["counted_bytes"], 60 * MIB, delta=MIB)
+
     def test_lines_until_the_end(self):
         target = Target(self, "--limit", "64M", "--name", "seen")
         process = self.start("watch", "seen", "--jsonl", "--interval", "0.05")
