@@ -100,7 +100,7 @@ std::string SummaryKeeper::text(const Outcome &outcome, const std::vector<std::s
   text +=
       row("page faults", fmt::format("{} minor, {} major", human_count(static_cast<uint64_t>(outcome.usage.ru_minflt)),
                                      human_count(static_cast<uint64_t>(outcome.usage.ru_majflt))));
-  text += row("peak RSS", exact(outcome.usage.ru_maxrss * 1024));
+  text += row("peak RSS", exact(outcome.usage.ru_maxrss * 1024), "of the largest process");
   text += row("time", fmt::format("{:.2f} s, {:.2f} s user, {:.2f} s system", outcome.wall_s,
                                   seconds(outcome.usage.ru_utime), seconds(outcome.usage.ru_stime)));
   return text;

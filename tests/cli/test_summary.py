@@ -70,6 +70,13 @@ class Figures(CliCase):
         self.assertEqual(json.loads(killed)["signal"], 9)
         self.refuse(2, "run", "--json", "--", "true", says="--summary")
 
+    def test_peak_rss_is_one_processs(self):
+        """Of several, the largest's: the kernel tells no sum, which is what live bytes are."""
+        code = "import os\nx = bytearray(30 << 20)\nif os.fork(): os.wait()\nelse: y = bytearray(20 << 20)"
+        text = self.summary("/usr/bin/python3", "-c", code)
+        self.assertGreater(self.figure(text, "peak live bytes"), 50 * MIB)
+        self.assertRegex(text, r"\n  peak RSS .* bytes\)  of the largest process\n")
+
     def test_without_a_limit(self):
         self.assertRegex(self.summary("sleep", "0.1"), r"\n  limit +none\n")
 
