@@ -80,7 +80,7 @@ MEMBUDGET_API void membudget_close(membudget_t *);
 MEMBUDGET_API uint32_t membudget_level(const membudget_t *);
 #if defined(__GNUC__) && !defined(MEMBUDGET_NO_INLINE) /* else, and for dlsym, there is the library's */
 extern inline __attribute__((gnu_inline)) uint32_t membudget_level(const membudget_t *budget) {
-  return budget ? __atomic_load_n(*budget->level_word, __ATOMIC_ACQUIRE) & 0xffu : (uint32_t)MEMBUDGET_NONE;
+  return budget ? __atomic_load_n(*budget->level_word, __ATOMIC_ACQUIRE) & 0xffu : MEMBUDGET_NONE;
 }
 #endif
 
