@@ -135,7 +135,8 @@ void hold(double seconds) {
 
 std::vector<Sight> look_before() {
   std::vector<Sight> sights;
-  for (const Snapshot &process : list_processes()) sights.push_back({process, read_memory(process.seen_pid), std::nullopt});
+  for (const Snapshot &process : list_processes())
+    sights.push_back({process, read_memory(process.seen_pid), std::nullopt});
   return sights;
 }
 

@@ -38,6 +38,7 @@ void check_none() {
   std::error_code error;
   CHECK(!Budget::open("no-such-group", error) && error == std::errc::no_such_file_or_directory);
   CHECK(error_of([] { Budget::open("a/b"); }) == EINVAL);
+  CHECK(error_of([] { Budget::open_group("no-such-group"); }) == ENOENT);
   CHECK(error_of([] { Budget::open_at("/nonexistent", "x"); }) == ENOENT);
 }
 
@@ -63,6 +64,7 @@ void check_budget(Budget self) {
   CHECK(other.live_bytes() == before + 1000);
   delete[] block;
   CHECK(self.live_bytes() == before && other.snapshot().pid == getpid());
+  CHECK(Budget::open_group(self.snapshot().name).snapshot().pid == 0);
   check_waiting(self, other);
   self.set_limit(32 << 20);
   CHECK(other.limit_bytes() == 32 << 20);
