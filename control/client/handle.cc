@@ -101,24 +101,21 @@ membudget_t *handle_create(const Block &block, Process *process) {
 
 bool slot_is_held(const Process *p) {
   uint32_t state = __atomic_load_n(&p->state, __ATOMIC_ACQUIRE);
-  return state != MEMBUDGET_PROCESS_FREE && state != MEMBUDGET_PROCESS_LEAVING && process_is_alive(p) &&
-         !is_gone_from_elsewhere(p);
+  return state != MEMBUDGET_PROCESS_FREE && state != MEMBUDGET_PROCESS_LEAVING && process_is_alive(p);
 }
 
 bool slot_is_taken(const Process *p) {
   uint32_t state = __atomic_load_n(&p->state, __ATOMIC_ACQUIRE);
-  return (state == MEMBUDGET_PROCESS_LIVE || state == MEMBUDGET_PROCESS_STARTING) && process_is_as_it_was(p) &&
-         !is_gone_from_elsewhere(p);
+  return (state == MEMBUDGET_PROCESS_LIVE || state == MEMBUDGET_PROCESS_STARTING) && process_is_as_it_was(p);
 }
 
 bool slot_is_live(const Process *p) {
   return __atomic_load_n(&p->state, __ATOMIC_ACQUIRE) == MEMBUDGET_PROCESS_LIVE && slot_is_taken(p);
 }
 
-bool any_slot_is_held(const Block &block) {
-  for (uint32_t i = 0, high = block.process_high(); i < high; ++i)
-    if (slot_is_held(block.process(i))) return true;
-  return false;
+bool anybody_lives(const Block &block) {
+  reap_from_elsewhere(block);
+  return block_is_in_use(block);
 }
 
 bool handle_owns_slot(const Handle &handle, const Process *p) {
@@ -131,7 +128,9 @@ bool target_is_alive(const membudget_t *budget) {
   if (handle->is_self) return true;
   View view = view_of(budget);
   if (!view.block.header) return false;
-  return view.process ? slot_is_held(view.process) : any_slot_is_held(view.block);
+  if (!view.process) return anybody_lives(view.block);
+  reap_from_elsewhere(view.block);
+  return slot_is_held(view.process);
 }
 
 }  // namespace membudget::client

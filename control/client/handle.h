@@ -43,14 +43,14 @@ inline const Handle *handle_of(const membudget_t *budget) { return static_cast<c
 membudget_t *handle_create(const Block &, Process *process);
 
 // A slot whose process lives, starting up, counted, or executing another program by now, which may be about to take it
-// over. Costs about 10 us, for a process of another pid namespace some ms.
+// over. Costs about 10 us. A process of another pid namespace lives for it: see reap_from_elsewhere().
 bool slot_is_held(const Process *);
 
-// A slot that has been taken and whose process lives, starting up or counted.
+// A slot that has been taken and whose process lives, starting up or counted. The same holds.
 bool slot_is_taken(const Process *);
 
-// Whether one of the block is.
-bool any_slot_is_held(const Block &);
+// Whether any process of the block lives, those of other pid namespaces too, as far as it can be told.
+bool anybody_lives(const Block &);
 
 // A slot that is counted: published, and its process lives.
 bool slot_is_live(const Process *);
@@ -88,8 +88,8 @@ Sums group_sums(const Block &);
 // line. Takes the block's lock then.
 Sums group_sums_and_reap(const Block &);
 
-// Fills a snapshot of one process of the block; `sums` are its group's.
-void snapshot_process(const Block &, const Process *, const Sums &sums, Snapshot *out);
+// Fills a snapshot of one process of the block; `sums` are its group's, `seen_pid` is by pid_seen_here().
+void snapshot_process(const Block &, const Process *, const Sums &sums, int32_t seen_pid, Snapshot *out);
 
 // `directory`, or else where the environment says that blocks are. Never NULL.
 const char *block_directory(const char *directory);

@@ -88,7 +88,7 @@ int open_group(const char *directory, const char *name, bool may_have_ended, mem
   if (!block_path(directory, name, path, sizeof path)) return -EINVAL;
   int error = block_open(path, &block);
   if (error == -EISDIR || error == -ENXIO) error = -EPROTO;  // a folder, a pipe: no block of anybody's
-  if (error == 0 && !may_have_ended && !any_slot_is_held(block)) error = -ENOENT;
+  if (error == 0 && !may_have_ended && !anybody_lives(block)) error = -ENOENT;
   if (error == 0 && !(*out = handle_create(block, nullptr))) error = -ENOMEM;
   if (error != 0) block_close(&block);
   return error;
@@ -106,11 +106,13 @@ int visit_block(const char *path, int (*each)(const Snapshot *, void *), void *c
   if (block_open(path, &block) != 0) return 0;
   int result = 0;
   Sums sums = group_sums_and_reap(block);
+  Pids pids;
+  pids_seen_here(block, &pids);
   for (uint32_t i = 0, high = block.process_high(); i < high && result == 0; ++i) {
     const Process *p = block.process(i);
     if (!slot_is_live(p)) continue;
     Snapshot snapshot;
-    snapshot_process(block, p, sums, &snapshot);
+    snapshot_process(block, p, sums, pids.of[i], &snapshot);
     result = each(&snapshot, context);
   }
   bool is_stale = result == 0 && !block_is_in_use(block);

@@ -118,11 +118,10 @@ Sums group_sums_and_reap(const Block &block) {
   return sums;
 }
 
-void snapshot_process(const Block &block, const Process *p, const Sums &sums, Snapshot *out) {
+void snapshot_process(const Block &block, const Process *p, const Sums &sums, int32_t seen_pid, Snapshot *out) {
   fill_common(block.header, sums, out);
-  out->pid = __atomic_load_n(&p->pid, __ATOMIC_RELAXED);
-  out->seen_pid = pid_seen_here(p);
-  if (out->seen_pid != 0) out->pid = out->seen_pid;
+  out->pid = seen_pid != 0 ? seen_pid : __atomic_load_n(&p->pid, __ATOMIC_RELAXED);
+  out->seen_pid = seen_pid;
   out->live_bytes = process_live_bytes(p);
   out->mapped_bytes = process_mapped_bytes(p);
   out->counted_bytes = out->live_bytes + out->mapped_bytes;
@@ -169,7 +168,7 @@ int membudget_snapshot(const membudget_t *budget, struct membudget_snapshot *out
   memset(&snapshot, 0, sizeof snapshot);
   View view = view_of(budget);
   if (view.process)
-    snapshot_process(view.block, view.process, group_sums_and_reap(view.block), &snapshot);
+    snapshot_process(view.block, view.process, group_sums_and_reap(view.block), pid_seen_here(view.process), &snapshot);
   else if (view.block.header)
     snapshot_group(view.block, &snapshot);
   memcpy(out, &snapshot, size < sizeof snapshot ? size : sizeof snapshot);

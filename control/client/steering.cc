@@ -11,6 +11,7 @@
 #include "control/block/amount.h"
 #include "control/block/system.h"
 #include "control/client/handle.h"
+#include "control/client/whereabouts.h"
 
 namespace membudget::client {
 namespace {
@@ -59,6 +60,7 @@ int await_answer(const Block &block, const Asked &asked, int64_t deadline) {
     bool is_done = has_answered(asked);
     if (slot_is_anothers(asked)) return -ESRCH;
     if (is_done) return 0;
+    reap_from_elsewhere(block);
     if (!slot_is_taken(asked.process)) return -ESRCH;
     int64_t left = deadline - kernel_ns();
     if (left <= 0) return -ETIMEDOUT;

@@ -60,21 +60,23 @@ int64_t deadline_after(int64_t timeout_ms) {
 // (they cannot be seen from this pid namespace, too many open files).
 int open_pidfds(const membudget_t *budget, pollfd *out, int *living) {
   int opened = 0;
-  auto open_one = [&](const Process *p) {
+  auto open_one = [&](int32_t pid) {
     ++*living;
-    int32_t pid = pid_seen_here(p);
     if (pid <= 0) return;
     auto fd = static_cast<int>(syscall(kSysPidfdOpen, pid, 0));
     if (fd >= 0) out[opened++] = {fd, POLLIN, 0};
   };
   View view = view_of(budget);
   if (!view.block.header) return 0;
+  reap_from_elsewhere(view.block);
   if (view.process) {
-    if (slot_is_held(view.process)) open_one(view.process);
+    if (slot_is_held(view.process)) open_one(pid_seen_here(view.process));
     return opened;
   }
+  Pids pids;
+  pids_seen_here(view.block, &pids);
   for (uint32_t i = 0, high = view.block.process_high(); i < high; ++i)
-    if (slot_is_held(view.block.process(i))) open_one(view.block.process(i));
+    if (slot_is_held(view.block.process(i))) open_one(pids.of[i]);
   return opened;
 }
 

@@ -21,8 +21,13 @@ constexpr uint64_t kFirstNamespace = 0xEFFFFFFC;  // PROC_PID_INIT_INO: from the
 // What a look at all processes told of one slot.
 struct Sighting {
   int32_t pid = 0;
-  bool is_doubtful = false;         // some process may be it
-  bool is_namespace_seen = false;   // some process is of its namespace
+  bool is_doubtful = false;        // some process may be it
+  bool is_namespace_seen = false;  // some process is of its namespace
+};
+
+// Of slots that lie one after the other.
+struct Sightings {
+  Sighting of[MEMBUDGET_PROCESSES];
   bool is_everything_seen = false;  // no process was hidden
 };
 
@@ -63,12 +68,10 @@ int32_t innermost_pid(int32_t pid) {
   return found;
 }
 
-// What the process `pid` says about the slot `p`.
-void look_at(int32_t pid, const Process *p, uint64_t here, Sighting *sighting) {
-  uint64_t its = namespace_of(pid);
-  if (its == here || (its != 0 && its != p->pid_namespace)) return;
+// What the process `pid` of the namespace `its` says about the slot `p`.
+void compare(int32_t pid, uint64_t its, int32_t inner, const Process *p, Sighting *sighting) {
+  if (its != 0 && its != p->pid_namespace) return;
   sighting->is_namespace_seen |= its != 0;
-  int32_t inner = innermost_pid(pid);
   if (inner < 0) sighting->is_doubtful = true;
   if (inner != p->pid) return;
   // Without a /proc of its own namespace it wrote down somebody else's start time: then it may be it, or have its pid.
@@ -79,54 +82,84 @@ void look_at(int32_t pid, const Process *p, uint64_t here, Sighting *sighting) {
     sighting->is_doubtful = true;
 }
 
-Sighting look_for(const Process *p, uint64_t here) {
-  Sighting sighting;
+// What the process `pid` says about those of the slots that are elsewhere's.
+void look_at(int32_t pid, const Process *slots, uint32_t count, uint64_t here, Sighting *sightings) {
+  uint64_t its = namespace_of(pid);
+  int32_t inner = its != here ? innermost_pid(pid) : 0;
+  if (inner == 0) return;
+  for (uint32_t i = 0; i < count; ++i)
+    if (is_elsewhere(&slots[i], here)) compare(pid, its, inner, &slots[i], &sightings[i]);
+}
+
+bool any_is_elsewhere(const Process *slots, uint32_t count, uint64_t here) {
+  for (uint32_t i = 0; i < count; ++i)
+    if (slots[i].state != MEMBUDGET_PROCESS_FREE && is_elsewhere(&slots[i], here)) return true;
+  return false;
+}
+
+void look_around(const Process *slots, uint32_t count, uint64_t here, Sightings *out) {
+  if (!any_is_elsewhere(slots, count, here)) return;
   DIR *folder = is_proc_ours() ? opendir("/proc") : nullptr;
-  if (!folder) return sighting;
-  bool is_first_seen = false;
-  while (dirent *entry = sighting.pid == 0 ? readdir(folder) : nullptr) {
+  if (!folder) return;
+  while (dirent *entry = readdir(folder)) {
     if (!isdigit(static_cast<unsigned char>(entry->d_name[0]))) continue;
     auto pid = static_cast<int32_t>(strtol(entry->d_name, nullptr, 10));
-    is_first_seen |= pid == 1;  // not with hidepid, which hides others' processes
-    look_at(pid, p, here, &sighting);
+    // Not with hidepid, which hides others' processes.
+    out->is_everything_seen |= pid == 1 && here == kFirstNamespace;
+    look_at(pid, slots, count, here, out->of);
   }
   closedir(folder);
-  sighting.is_everything_seen = is_first_seen && here == kFirstNamespace;
-  return sighting;
+}
+
+bool is_gone(const Process *p, const Sighting &sighting, uint64_t here, bool is_everything_seen) {
+  bool would_be_seen = sighting.is_namespace_seen || is_everything_seen;
+  return is_elsewhere(p, here) && sighting.pid == 0 && !sighting.is_doubtful && would_be_seen;
 }
 
 }  // namespace
 
 int32_t pid_seen_here(const Process *p) {
   uint64_t here = own_pid_namespace();
-  return is_elsewhere(p, here) ? look_for(p, here).pid : p->pid;
+  if (!is_elsewhere(p, here)) return p->pid;
+  Sightings sightings;
+  look_around(p, 1, here, &sightings);
+  return sightings.of[0].pid;
 }
 
-bool is_gone_from_elsewhere(const Process *p) {
+void pids_seen_here(const Block &block, Pids *out) {
   uint64_t here = own_pid_namespace();
-  if (!is_elsewhere(p, here)) return false;
-  Sighting sighting = look_for(p, here);
-  bool would_be_seen = sighting.is_namespace_seen || sighting.is_everything_seen;
-  return sighting.pid == 0 && !sighting.is_doubtful && would_be_seen;
+  Sightings sightings;
+  uint32_t high = block.process_high();
+  look_around(block.process(0), high, here, &sightings);
+  for (uint32_t i = 0; i < high; ++i) {
+    const Process *p = block.process(i);
+    out->of[i] = is_elsewhere(p, here) ? sightings.of[i].pid : p->pid;
+  }
 }
 
 bool is_of_elsewhere_with_pid(const Process *p, int32_t pid) {
   uint64_t here = own_pid_namespace();
   if (!is_elsewhere(p, here) || namespace_of(pid) != p->pid_namespace || !is_proc_ours()) return false;
   Sighting sighting;
-  look_at(pid, p, here, &sighting);
+  look_at(pid, p, 1, here, &sighting);
   return sighting.pid == pid;
 }
 
 void reap_from_elsewhere(const Block &block) {
-  if (!block.writable) return;
+  uint64_t here = own_pid_namespace();
+  uint32_t high = block.process_high();
+  if (!block.writable || !any_is_elsewhere(block.process(0), high, here)) return;
+  uint64_t generations[MEMBUDGET_PROCESSES];
+  for (uint32_t i = 0; i < high; ++i) generations[i] = __atomic_load_n(&block.process(i)->generation, __ATOMIC_ACQUIRE);
+  Sightings sightings;
+  look_around(block.process(0), high, here, &sightings);
   bool found = false;
-  for (uint32_t i = 0, high = block.process_high(); i < high; ++i) {
+  for (uint32_t i = 0; i < high; ++i) {
     Process *p = block.process(i);
-    uint64_t generation = __atomic_load_n(&p->generation, __ATOMIC_ACQUIRE);
-    if (__atomic_load_n(&p->state, __ATOMIC_ACQUIRE) == MEMBUDGET_PROCESS_FREE || !is_gone_from_elsewhere(p)) continue;
+    bool is_free = __atomic_load_n(&p->state, __ATOMIC_ACQUIRE) == MEMBUDGET_PROCESS_FREE;
+    if (is_free || !is_gone(p, sightings.of[i], here, sightings.is_everything_seen)) continue;
     BlockLock lock(block.header);
-    if (__atomic_load_n(&p->generation, __ATOMIC_ACQUIRE) != generation) continue;  // another's by now
+    if (__atomic_load_n(&p->generation, __ATOMIC_ACQUIRE) != generations[i]) continue;  // another's by now
     __atomic_store_n(&p->state, MEMBUDGET_PROCESS_FREE, __ATOMIC_RELEASE);
     found = true;
   }
