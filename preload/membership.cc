@@ -78,9 +78,11 @@ Membership join_private(const Settings &settings) {
   return own;
 }
 
-Membership join(Settings *settings, bool *is_new = nullptr) {
+// `begins`: the name is nobody's choice.
+Membership join(Settings *settings, bool begins, bool *is_new = nullptr) {
   BlockMember member;
-  int error = block_join(settings->directory, settings->name, &member);
+  int error = begins ? block_begin(settings->directory, settings->name, &member)
+                     : block_join(settings->directory, settings->name, &member);
   if (error == 0 && is_new) *is_new = !member.was_member;
   if (error == 0) return {member.block, member.process, member.created};
   settings_add_error(settings,
@@ -110,6 +112,15 @@ void sweep(const Settings &settings, const Membership &own) {
   blocks_sweep(settings.directory, p ? settings.name : "", self, getenv(kKeptName), own.created);
 }
 
+// Names the group for children that exec, and for `membudget run --summary`, which knows its pid only.
+void tell_children(const char *name) {
+  char pid[16];
+  snprintf(pid, sizeof pid, "%d", getpid());
+  const char *kept = getenv(kKeptName);
+  if (kept && strcmp(kept, pid) == 0) setenv(kKeptName, name, 1);
+  setenv("MEMBUDGET_NAME", name, 1);
+}
+
 // --- fork ---
 
 // A parent that is seen by its pid is in the same pid namespace: /proc need not be asked.
@@ -124,7 +135,7 @@ Membership membership_of_child(const ledger::Binding &parent) {
     return {parent.block, process_claim(parent.block, getpid(), pid_namespace_of_child(parent.process)), false};
   Settings own = settings;
   own_name(settings.name, own.name, sizeof own.name);
-  return join(&own);
+  return join(&own, true);
 }
 
 void describe_child(Process *p, const Process *parent) {
@@ -199,8 +210,10 @@ void membership_after_fork_in_child() {
 }
 
 Membership membership_begin(Settings *settings) {
-  if (settings->name[0] == '\0') snprintf(settings->name, sizeof settings->name, "%d", getpid());
-  if (settings->children != Children::join && is_child_of(settings->directory, settings->name)) {
+  bool is_first = settings->name[0] == '\0';
+  bool is_child = !is_first && settings->children != Children::join && is_child_of(settings->directory, settings->name);
+  if (is_first) snprintf(settings->name, sizeof settings->name, "%d", getpid());
+  if (is_child) {
     if (settings->children == Children::ignore) return sweep(*settings, {}), Membership{};
     char name[sizeof settings->name];
     own_name(settings->name, name, sizeof name);
@@ -208,7 +221,8 @@ Membership membership_begin(Settings *settings) {
   }
   register_barriers();
   bool is_new = false;
-  Membership own = join(settings, &is_new);
+  Membership own = join(settings, is_first || is_child, &is_new);
+  own.is_named_here = is_first;
   if (is_new) sweep(*settings, own);
   return own;
 }
@@ -219,7 +233,7 @@ void membership_settle(const Membership &membership, const Settings &settings) {
   interface_follow();
   pthread_atfork(
       membership_before_fork, [] { membership_after_fork_in_parent(true); }, membership_after_fork_in_child);
-  if (!getenv("MEMBUDGET_NAME")) setenv("MEMBUDGET_NAME", settings.name, 0);
+  if (membership.is_named_here) tell_children(settings.name);
 }
 
 }  // namespace membudget

@@ -2,7 +2,8 @@
 //
 // MEMBUDGET_CHILDREN decides what a child is: a member of the same group (join), of one of its own that is
 // named NAME.PID (own), or not counted (ignore). A child that was exec'ed knows the group by MEMBUDGET_NAME,
-// which the first process sets, and that it is a child by finding the block in use by another.
+// which the first process sets, and that it is a child by finding the block in use by another. A name that nobody
+// gave (a pid, NAME.PID) only ever begins a group: where others have it already, it gets a number.
 #pragma once
 
 #include "control/block/settings.h"
@@ -13,6 +14,7 @@ struct Membership {
   Block block;
   Process *process = nullptr;  // NULL: this process is not counted
   bool created = false;
+  bool is_named_here = false;  // nobody gave the group a name
 };
 
 // Joins, and registers the process with the barriers that withdraw allowances. Problems go to

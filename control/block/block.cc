@@ -16,6 +16,7 @@ namespace membudget {
 namespace {
 
 constexpr int kTries = 100;  // of 10 ms: how long a block's starter or remover is waited for
+constexpr int kMostNames = 999;
 
 bool is_name_character(char c) {
   return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
@@ -159,10 +160,23 @@ int create_block(const char *directory, const char *name, const char *path, Bloc
   return error;
 }
 
+// Whether this process has a place there that it has not left: from before an exec.
+bool is_member(const Block &block) {
+  int32_t pid = getpid();
+  uint64_t start_time = process_start_time(pid), pid_namespace = own_pid_namespace();
+  for (uint32_t i = 0, high = block.process_high(); i < high; ++i) {
+    const Process *p = block.process(i);
+    uint32_t state = __atomic_load_n(&p->state, __ATOMIC_ACQUIRE);
+    bool is_there = state == MEMBUDGET_PROCESS_LIVE || state == MEMBUDGET_PROCESS_STARTING;
+    if (is_there && p->pid == pid && p->start_time == start_time && p->pid_namespace == pid_namespace) return true;
+  }
+  return false;
+}
+
 // Opens the existing block with its file locked, after removing it if it is stale. 0, -EAGAIN to look
 // again, or -errno. One that was made under another name is refused: in a folder that others may write to, they may
-// put a link to any block of ours there.
-int join_block(const char *path, const char *name, Block *out, int *fd_out) {
+// put a link to any block of ours there. With `as_member`, one that this process is not in is -EBUSY.
+int join_block(const char *path, const char *name, bool as_member, Block *out, int *fd_out) {
   bool writable = false;
   int fd = open_checked(path, &writable);
   if (fd < 0) return fd;
@@ -177,11 +191,41 @@ int join_block(const char *path, const char *name, Block *out, int *fd_out) {
     block_close(out);
     error = unlink(path) == 0 ? -EAGAIN : -errno;
   }
+  if (error == 0 && as_member && !is_member(*out)) {
+    block_close(out);
+    error = -EBUSY;
+  }
   if (error == 0)
     *fd_out = fd;
   else
     unlock_and_close(fd);
   return error;
+}
+
+// Joins or creates the block, and takes a slot in it. 0 or -errno.
+int take_place(const char *directory, const char *name, bool as_member, BlockMember *out) {
+  char path[PATH_MAX];
+  if (!block_path(directory, name, path, sizeof path)) return -EINVAL;
+  int error = -EAGAIN;
+  int fd = -1;
+  for (int i = 0; i < kTries && (error == -EAGAIN || error == -EEXIST || error == -ENOENT); ++i) {
+    error = join_block(path, name, as_member, &out->block, &fd);
+    out->created = false;
+    if (error != -ENOENT) continue;
+    error = create_block(directory, name, path, &out->block, &fd);
+    out->created = error == 0;
+  }
+  if (error != 0) return error;
+  out->process = process_claim(out->block, getpid(), own_pid_namespace(), &out->was_member);
+  unlock_and_close(fd);
+  return 0;
+}
+
+// Whether something of that name is there, which may be what is in the way.
+bool is_taken(const char *directory, const char *name) {
+  char path[PATH_MAX];
+  struct stat about;
+  return block_path(directory, name, path, sizeof path) && lstat(path, &about) == 0;
 }
 
 }  // namespace
@@ -226,21 +270,21 @@ int block_open(const char *path, Block *out) {
 
 int block_join(const char *directory, const char *name, BlockMember *out) {
   ErrnoGuard guard;
-  char path[PATH_MAX];
-  if (!block_path(directory, name, path, sizeof path)) return -EINVAL;
-  int error = -EAGAIN;
-  int fd = -1;
-  for (int i = 0; i < kTries && (error == -EAGAIN || error == -EEXIST || error == -ENOENT); ++i) {
-    error = join_block(path, name, &out->block, &fd);
-    out->created = false;
-    if (error != -ENOENT) continue;
-    error = create_block(directory, name, path, &out->block, &fd);
-    out->created = error == 0;
+  return take_place(directory, name, false, out);
+}
+
+int block_begin(const char *directory, char (&name)[MEMBUDGET_NAME_MAX + 8], BlockMember *out) {
+  ErrnoGuard guard;
+  char first[sizeof name];
+  memcpy(first, name, sizeof first);
+  int error = take_place(directory, name, true, out);
+  for (int i = 2; i <= kMostNames && error != 0 && is_taken(directory, name); ++i) {
+    char suffix[8];
+    int length = snprintf(suffix, sizeof suffix, "-%d", i);
+    snprintf(name, sizeof name, "%.*s%s", MEMBUDGET_NAME_MAX - length, first, suffix);
+    error = take_place(directory, name, true, out);
   }
-  if (error != 0) return error;
-  out->process = process_claim(out->block, getpid(), own_pid_namespace(), &out->was_member);
-  unlock_and_close(fd);
-  return 0;
+  return error;
 }
 
 bool block_is_of_this_boot(const Block &block) {

@@ -60,6 +60,11 @@ struct BlockMember {
 // way, -EPROTO when a file of another version is, -EFBIG when `ulimit -f` forbids it, -EINVAL for the name.
 int block_join(const char *directory, const char *name, BlockMember *out);
 
+// The same for a name that nobody chose, like a pid, which says nothing about who else has it (another pid namespace, a
+// process that is no more and whose children live): begins a group, or joins one that this process is in already, and
+// has not left. Where `name` is taken it becomes NAME-2, NAME-3, and so on. -EBUSY: so are all of them.
+int block_begin(const char *directory, char (&name)[MEMBUDGET_NAME_MAX + 8], BlockMember *out);
+
 // Unlinks a block of this user that no living process is a member of. True when it did.
 bool block_remove_if_unused(const char *path);
 

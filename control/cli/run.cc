@@ -30,7 +30,7 @@ constexpr Setting kSettings[] = {
     {"--limit", "MEMBUDGET_LIMIT", "SIZE", "The budget: a size, or a share of the memory cgroup like 80%", true},
     {"--allocator", "MEMBUDGET_ALLOCATOR", "NAME", "ptmalloc, jemalloc, mimalloc, tcmalloc, or a library's path"},
     {"--hard-limit", "MEMBUDGET_HARD_LIMIT", "SIZE", "Where allocations begin to fail", true},
-    {"--name", "MEMBUDGET_NAME", "NAME", "The group's name (default: the command's pid)"},
+    {"--name", "MEMBUDGET_NAME", "NAME", "The group's name (default: the command's pid, or PID-2 and so on)"},
     {"--measure", "MEMBUDGET_MEASURE", "WHAT", "What is held against the limit: counted or footprint", true},
     {"--low", "MEMBUDGET_LOW", "SIZE", "Where level low begins (default: 90% of the limit)", true},
     {"--medium", "MEMBUDGET_MEDIUM", "SIZE", "Where level medium begins (default: 97%)", true},
@@ -124,10 +124,9 @@ void warn_of_running_group(const Request &request, const std::string &directory,
              name);
 }
 
-// In the process that becomes the command.
+// In the process that becomes the command. Without a name the library finds one: the pid, unless others have it.
 [[noreturn]] void become(const Request &request, const std::string &path, Environment environment) {
   std::string name = value_or(environment, "MEMBUDGET_NAME", std::to_string(getpid()).c_str());
-  environment.set("MEMBUDGET_NAME", name);
   if (request.with_summary) environment.set(SummaryKeeper::kKeepVariable, name);
   if (!request.profile.empty()) environment.set("MEMBUDGET_PROFILE_EXIT", std::to_string(getpid()));
   membudget_leave_group();

@@ -7,6 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <filesystem>
+
 #include "control/cli/report.h"
 #include "control/cli/text.h"
 
@@ -55,9 +57,9 @@ SummaryKeeper::~SummaryKeeper() {
 }
 
 // A block of that name may have been left there by an earlier process with the same pid.
-bool SummaryKeeper::was_made_since_start() const {
+bool SummaryKeeper::was_made_since_start(const std::string &name) const {
   struct stat about {};
-  std::string path = fmt::format("{}/" MEMBUDGET_FILE_PREFIX "{}", directory_, name_);
+  std::string path = fmt::format("{}/" MEMBUDGET_FILE_PREFIX "{}", directory_, name);
   if (stat(path.c_str(), &about) != 0) return false;
   const timespec &changed = about.st_ctim;
   return changed.tv_sec != started_.tv_sec ? changed.tv_sec > started_.tv_sec : changed.tv_nsec >= started_.tv_nsec;
@@ -71,13 +73,34 @@ bool SummaryKeeper::is_alive(const std::string &target) const {
   return error == 0;
 }
 
+// The name of a group that the command began without being given one: its pid, or the pid and a number where others
+// have that. Empty: it has not begun yet. In another group it is before it executes, perhaps.
+std::string SummaryKeeper::name_begun_by(pid_t child, bool ended) const {
+  std::string pid = std::to_string(child), name = pid;
+  for (int i = 2; ended && !was_made_since_start(name); ++i) {
+    name = fmt::format("{}-{}", pid, i);
+    if (!std::filesystem::exists(fmt::format("{}/" MEMBUDGET_FILE_PREFIX "{}", directory_, name))) return pid;
+  }
+  if (ended) return name;
+  membudget_t *found = nullptr;
+  Snapshot snapshot{};
+  membudget_open_at(directory_.c_str(), pid.c_str(), &found);
+  Budget budget(found);
+  bool is_known = budget && membudget_snapshot(budget.get(), &snapshot, sizeof snapshot) == 0 && snapshot.pid == child;
+  name = is_known ? snapshot.name : "";
+  return name == pid || name.starts_with(pid + "-") ? name : "";
+}
+
 void SummaryKeeper::look(pid_t child, bool ended) {
   char events[4096];
   while (changes_fd_ >= 0 && read(changes_fd_, events, sizeof events) > 0) {}
   if (budget_) return;
-  if (name_.empty()) name_ = std::to_string(child);
+  bool is_given = !name_.empty();
+  if (!is_given) name_ = name_begun_by(child, ended);
+  if (name_.empty()) return;
   // A block that is older counts only once the command is in its group.
-  bool is_there = was_made_since_start() || is_alive(ended ? name_ : std::to_string(child));
+  bool is_there =
+      was_made_since_start(name_) || (ended ? is_given && is_alive(name_) : is_alive(std::to_string(child)));
   membudget_t *found = nullptr;
   if (is_there && membudget_open_ended(directory_.c_str(), name_.c_str(), &found) == 0) budget_.reset(found);
   if (budget_ && watch_ >= 0) inotify_rm_watch(changes_fd_, watch_);

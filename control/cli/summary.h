@@ -15,7 +15,7 @@ namespace membudget::cli {
 // Holds on to the block of a command's group, so that its figures can be read after the command has ended.
 class SummaryKeeper {
  public:
-  // Where the command's block will be; its pid is the name where `name` is empty.
+  // Where the command's block will be. `name` empty: the command has been given none, and finds one itself.
   SummaryKeeper(std::string directory, std::string name);
 
   ~SummaryKeeper();
@@ -45,7 +45,8 @@ class SummaryKeeper {
   std::string json(const Outcome &, const std::vector<std::string> &command) const;
 
  private:
-  bool was_made_since_start() const;
+  bool was_made_since_start(const std::string &name) const;
+  std::string name_begun_by(pid_t child, bool ended) const;
   bool is_alive(const std::string &target) const;
 
   std::string directory_, name_;

@@ -148,6 +148,72 @@ TEST(BlockRemove, OnlyWhenNobodyLives) {
   block_close(&member.block);
 }
 
+struct Name {
+  char text[MEMBUDGET_NAME_MAX + 8];
+};
+
+Name begin(const Folder &folder, const std::string &name, BlockMember *out) {
+  Name found{};
+  memcpy(found.text, name.c_str(), name.size() + 1);
+  EXPECT_EQ(block_begin(folder.path(), found.text, out), 0);
+  return found;
+}
+
+TEST(BlockBegin, NeverSharesWithOthers) {
+  Folder folder;
+  BlockMember first, mine;
+  ASSERT_EQ(block_join(folder.path(), "g", &first), 0);
+  process_publish(first.process);
+  unit::in_child([&] {
+    EXPECT_STREQ(begin(folder, "g", &mine).text, "g-2");
+    EXPECT_TRUE(mine.created);
+    process_publish(mine.process);
+    EXPECT_STREQ(begin(folder, "g", &mine).text, "g-2") << "its own, as after an exec";
+    EXPECT_FALSE(mine.created);
+    EXPECT_TRUE(mine.was_member);
+    unit::in_child([&] { EXPECT_STREQ(begin(folder, "g", &mine).text, "g-3"); });
+  });
+  EXPECT_STREQ(begin(folder, "g", &mine).text, "g");
+  EXPECT_TRUE(mine.was_member);
+  mine.process->state = MEMBUDGET_PROCESS_LEAVING;
+  EXPECT_STREQ(begin(folder, "g", &mine).text, "g") << "nobody is left in it";
+  EXPECT_TRUE(mine.created);
+}
+
+// `membudget run` within a group whose others go on.
+TEST(BlockBegin, DoesNotGoBackToAGroupThatItHasLeft) {
+  Folder folder;
+  BlockMember left, mine;
+  ASSERT_EQ(block_join(folder.path(), "g", &left), 0);
+  left.process->state = MEMBUDGET_PROCESS_LEAVING;
+  const pid_t other = unit::start_child([&] {
+    BlockMember member;
+    ASSERT_EQ(block_join(folder.path(), "other", &member), 0);
+    Process *p = left.block.process(left.block.process_high());
+    *p = *member.process;
+    process_publish(p);
+    left.block.header->process_high = 2;
+    for (;;) pause();
+  });
+  while (__atomic_load_n(&left.block.header->process_high, __ATOMIC_ACQUIRE) < 2) system_sleep(1'000'000);
+  EXPECT_STREQ(begin(folder, "g", &mine).text, "g-2");
+  unit::kill_child(other);
+}
+
+TEST(BlockBegin, GoesPastWhatIsInTheWay) {
+  Folder folder;
+  BlockMember mine;
+  FILE *file = fopen(folder.block("g").c_str(), "w");
+  ASSERT_NE(file, nullptr);
+  fclose(file);
+  EXPECT_STREQ(begin(folder, "g", &mine).text, "g-2");
+  const std::string longest(MEMBUDGET_NAME_MAX, 'n');
+  ASSERT_EQ(mkdir(folder.block(longest).c_str(), 0700), 0);
+  EXPECT_EQ(begin(folder, longest, &mine).text, longest.substr(0, MEMBUDGET_NAME_MAX - 2) + "-2");
+  Name name{"g"};
+  EXPECT_EQ(block_begin("/nowhere/at/all", name.text, &mine), -ENOENT);
+}
+
 TEST(BlockJoin, RespectsAFileSizeLimit) {
   Folder folder;
   unit::in_child([&] {
