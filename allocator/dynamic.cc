@@ -16,6 +16,8 @@ int16_t dynamic_medium_sizes[kMediumBytes / kMediumStep + 1];
 
 namespace {
 
+constexpr char kOwnMark[] = "membudget_preload_block";  // what every libmembudget.so exports, and no allocator
+
 uintptr_t code_start, code_end;
 
 // The address range of a loaded library, for dynamic_contains_code().
@@ -65,7 +67,12 @@ bool open_library(const char *path, const char *advice, Finder *finder, char *wh
     return true;
   }
   const char *reason = dlerror();
-  snprintf(why, why_size, "%s%s", reason ? reason : "cannot be loaded", advice);
+  if (!reason) reason = "cannot be loaded";
+  // glibc lays out static thread-local memory as the program starts: what it is told to keep free then can be had now.
+  bool lacks_room = strstr(reason, "static TLS") != nullptr;
+  const char *instead = lacks_room && strstr(path, "jemalloc") ? ", or MEMBUDGET_ALLOCATOR=jemalloc" : "";
+  if (lacks_room) advice = " (set GLIBC_TUNABLES=glibc.rtld.optional_static_tls=16384, which membudget run does";
+  snprintf(why, why_size, "%s%s%s%s", reason, advice, instead, lacks_room ? ")" : "");
   return false;
 }
 
@@ -244,6 +251,11 @@ bool dynamic_bind_path(const char *path, char *why, size_t why_size) {
   Finder finder{};
   DynamicCalls calls{};
   if (!open_library(path, "", &finder, why, why_size)) return false;
+  void (*mark)();
+  if (finder.optional(kOwnMark, &mark)) {
+    snprintf(why, why_size, "it is libmembudget.so itself, or another of that kind");
+    return false;
+  }
   finder.required("malloc", &calls.malloc);
   finder.required("free", &calls.free);
   finder.required("calloc", &calls.calloc);
@@ -279,6 +291,12 @@ void *dynamic_aligned(size_t alignment, size_t bytes) {
 void dynamic_give_back_at_once(bool at_once) {
   gives_back_at_once = at_once;
   set_mimalloc_delays(at_once);
+}
+
+bool dynamic_is_another_there() {
+  const void *first = dlsym(RTLD_DEFAULT, kOwnMark);
+  Dl_info its, ours;
+  return first && dladdr(first, &its) != 0 && dladdr(&dynamic_calls, &ours) != 0 && its.dli_fbase != ours.dli_fbase;
 }
 
 bool dynamic_contains_code(const void *address) {

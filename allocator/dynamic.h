@@ -50,6 +50,10 @@ void dynamic_give_back_at_once(bool);
 // are powers of two: asked again for another size.
 void *dynamic_aligned(size_t alignment, size_t bytes);
 
+// Whether another libmembudget.so than this one comes first in this process: preloaded before it, from another
+// installation, or taken for an allocator's.
+bool dynamic_is_another_there();
+
 // Whether the code at `address` belongs to the loaded allocator: its mappings are not the program's.
 bool dynamic_contains_code(const void *address);
 

@@ -219,6 +219,7 @@ __attribute__((constructor)) void startup() {
   settings_read(environ, &settings);
   if (const char *why = is_replaced ? "valgrind's malloc is in the place of every other" : Ptmalloc::bind())
     return stand_aside(why);
+  if (dynamic_is_another_there()) return startup_stop_counting();  // that one counts, or has just loaded this one
   if (strcmp(settings.allocator, "jemalloc") == 0 && kind != AllocatorKind::jemalloc)
     settings_add_error(&settings, "MEMBUDGET_ALLOCATOR=jemalloc cannot be used: it keeps no counters here\n");
   Ptmalloc::configure(settings.mmap_threshold, settings.trim_threshold, settings.arenas);

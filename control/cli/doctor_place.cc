@@ -51,6 +51,15 @@ std::vector<std::string> split(const std::string &list) {
 bool is_ours(const std::string &library) { return fs::path(library).filename() == "libmembudget.so"; }
 
 // Other libraries that are preloaded: those before ours, and those with a malloc.
+// How to ask for what was preloaded: by its name, where the library knows it.
+std::string allocator_of(const std::string &library) {
+  std::string file = fs::path(library).filename();
+  for (const auto &[prefix, name] :
+       {std::pair{"libjemalloc", "jemalloc"}, {"libmimalloc", "mimalloc"}, {"libtcmalloc", "tcmalloc"}})
+    if (file.starts_with(prefix)) return name;
+  return library;
+}
+
 void examine_preloads(const Environment &environment, Diagnosis *out) {
   std::vector<std::string> libraries = split(value_of(environment, "LD_PRELOAD"));
   bool has_ours = std::any_of(libraries.begin(), libraries.end(), is_ours);
@@ -65,7 +74,7 @@ void examine_preloads(const Environment &environment, Diagnosis *out) {
           {"preload",
            fmt::format("LD_PRELOAD has '{}'{}{}", library, has_ours ? " before libmembudget.so" : "",
                        has_malloc ? ", which defines malloc: only the first one is used" : ""),
-           has_malloc ? fmt::format("take it out of LD_PRELOAD, and set MEMBUDGET_ALLOCATOR={}", library)
+           has_malloc ? fmt::format("take it out of LD_PRELOAD, and set MEMBUDGET_ALLOCATOR={}", allocator_of(library))
                       : "put libmembudget.so first, as `membudget run` does"});
   }
   for (const std::string &library : split(read_file("/etc/ld.so.preload")))

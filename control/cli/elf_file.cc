@@ -26,6 +26,7 @@ void read_as(std::ifstream &file, ElfFile *out) {
   for (unsigned i = 0; i < header.e_phnum; ++i) {
     Segment segment;
     if (!read_at(file, header.e_phoff + uint64_t{i} * header.e_phentsize, &segment)) return;
+    if (segment.p_type == PT_TLS) out->tls_bytes = segment.p_memsz;
     if (segment.p_type != PT_INTERP || segment.p_filesz > kInterpreterBytes) continue;
     out->interpreter.resize(segment.p_filesz);
     file.seekg(static_cast<std::streamoff>(segment.p_offset));

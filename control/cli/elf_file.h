@@ -16,6 +16,7 @@ struct ElfFile {
   uint8_t elf_class = 0;    // ELFCLASS32, ELFCLASS64
   uint16_t machine = 0;     // EM_...
   std::string interpreter;  // PT_INTERP; empty in a static program
+  uint64_t tls_bytes = 0;   // PT_TLS: what each thread has of it
 };
 // All zero for a file that is no ELF file, or is cut short.
 ElfFile read_elf(const std::string &path);

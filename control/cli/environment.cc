@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "control/cli/elf_file.h"
+
 namespace membudget::cli {
 
 Environment::Environment() {
@@ -47,13 +49,25 @@ std::string other_preloads(const Environment &environment) {
   return value;
 }
 
-// With an auditing library the loader lays out static thread-local memory before it loads what is preloaded, which then
-// has to do with the little it keeps free: too little for libmembudget.so, unless it is told to keep more.
-void keep_room_beside_auditors(Environment *environment) {
+// Bytes of static thread-local memory that the loader is to keep free, beyond what it does by itself.
+//   - With an auditing library it lays out that memory before it loads what is preloaded, which then has to do with the
+//     little it keeps free: too little for libmembudget.so.
+//   - An allocator that is loaded by its path comes later than that in any case; jemalloc takes 2.6 KiB.
+uint64_t static_tls_needed(const Environment &environment) {
+  constexpr uint64_t kForOurs = 4096, kKeptAnyway = 256, kMost = 1 << 20;
+  uint64_t bytes = environment.get("LD_AUDIT").value_or("").empty() ? 0 : kForOurs;
+  std::string allocator = environment.get("MEMBUDGET_ALLOCATOR").value_or("");
+  uint64_t its_bytes = allocator.starts_with("/") ? read_elf(allocator).tls_bytes : 0;
+  if (its_bytes <= kKeptAnyway || its_bytes > kMost) return bytes;
+  return bytes + (its_bytes + kForOurs - 1) / kForOurs * kForOurs;
+}
+
+void keep_room_for_static_tls(Environment *environment) {
   constexpr const char *kTunables = "GLIBC_TUNABLES", *kRoom = "glibc.rtld.optional_static_tls";
   std::string tunables = environment->get(kTunables).value_or("");
-  if (environment->get("LD_AUDIT").value_or("").empty() || tunables.find(kRoom) != std::string::npos) return;
-  environment->set(kTunables, tunables + (tunables.empty() ? "" : ":") + kRoom + "=4096");
+  uint64_t bytes = static_tls_needed(*environment);
+  if (bytes == 0 || tunables.find(kRoom) != std::string::npos) return;
+  environment->set(kTunables, tunables + (tunables.empty() ? "" : ":") + kRoom + "=" + std::to_string(bytes));
 }
 
 }  // namespace
@@ -61,7 +75,7 @@ void keep_room_beside_auditors(Environment *environment) {
 void preload(Environment *environment, const std::string &library) {
   std::string others = other_preloads(*environment);
   environment->set("LD_PRELOAD", library + (others.empty() ? "" : ":" + others));
-  keep_room_beside_auditors(environment);
+  keep_room_for_static_tls(environment);
 }
 
 void unload(Environment *environment) {

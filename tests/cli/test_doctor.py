@@ -22,6 +22,7 @@ class DoctorCase(CliCase):
         for finding in report["findings"]:
             self.assertTrue(finding["what"] and finding["advice"], finding)
         self.notes = " ".join(report["notes"])
+        self.advice = {finding["id"]: finding["advice"] for finding in report["findings"]}
         return {finding["id"]: finding["what"] for finding in report["findings"]}
 
     def compile(self, name, source, *flags):
@@ -145,6 +146,10 @@ class Loader(DoctorCase):
         other = self.compile("other.so", "void *__libc_malloc(unsigned long);"
                              "void *malloc(unsigned long n) { return __libc_malloc(n); }", "-shared", "-fPIC")
         self.assertIn("defines malloc", self.diagnose(settings={"LD_PRELOAD": other})["preload"])
+        self.assertEqual(self.advice["preload"].split("=")[-1], other)
+        named = shutil.copy(other, os.path.join(self.scratch(), "libjemalloc.so.2"))
+        self.diagnose(settings={"LD_PRELOAD": named})
+        self.assertEqual(self.advice["preload"].split("=")[-1], "jemalloc")
 
     def test_audit(self):
         audit = self.compile("audit.so", "unsigned la_version(unsigned v) { return v; }", "-shared", "-fPIC")
@@ -188,6 +193,7 @@ class Place(DoctorCase):
         self.assertEqual(result.stderr, "")
         report = json.loads(result.stdout)
         self.notes = " ".join(report["notes"])
+        self.advice = {finding["id"]: finding["advice"] for finding in report["findings"]}
         return {finding["id"]: finding["what"] for finding in report["findings"]}
 
     @as_root

@@ -1,6 +1,7 @@
 """membudget run: settings, exit statuses, what it refuses to start."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ SETTINGS = {
     "--children": ("MEMBUDGET_CHILDREN", "ignore"), "--pythonmalloc": ("MEMBUDGET_PYTHONMALLOC", "keep"),
     "--log": ("MEMBUDGET_LOG", "info"),
 }
+MULTIARCH = f"/usr/lib/{sysconfig.get_config_var('MULTIARCH')}"
 
 
 class RunCase(CliCase):
@@ -78,6 +80,23 @@ class Settings(RunCase):
                 settings["GLIBC_TUNABLES"] = before
             out = self.succeed("run", "--", "sh", "-c", script, settings=settings)
             self.assertEqual(out, f"{tunables}\n{LIBRARY}\n")
+
+    def test_an_allocator_with_static_thread_local_memory(self):
+        """Which can be loaded by its path only where room for that is kept."""
+        jemalloc = f"{MULTIARCH}/libjemalloc.so.2"
+        if not os.path.exists(jemalloc):
+            self.skipTest(f"no {jemalloc}")
+        env = self.environment_of("--allocator", jemalloc, GLIBC_TUNABLES="glibc.malloc.check=0")
+        self.assertEqual(env["GLIBC_TUNABLES"], "glibc.malloc.check=0:glibc.rtld.optional_static_tls=4096")
+        show = self.succeed("run", "--allocator", jemalloc, "--", "sh", "-c", f"{CLI} show $$ --json; :")
+        self.assertIn(f'"allocator": "{jemalloc}"', show)
+        bare = {"LD_PRELOAD": LIBRARY, "MEMBUDGET_ALLOCATOR": jemalloc}
+        errors = self.run_cli("--version", settings=bare).stderr
+        for says in ("static TLS", "GLIBC_TUNABLES=glibc.rtld.optional_static_tls=", "MEMBUDGET_ALLOCATOR=jemalloc)"):
+            self.assertIn(says, errors)
+        self.assertEqual(self.run_cli("--version", settings={
+            **bare, "GLIBC_TUNABLES": re.search(r"GLIBC_TUNABLES=(\S+=\d+)", errors)[1]}).stderr, "")
+        self.assertNotIn("GLIBC_TUNABLES", self.environment_of("--allocator", "jemalloc"))
 
     def test_name_defaults_to_the_pid(self):
         process = subprocess.run([CLI, "run", "--", sys.executable, "-c",
@@ -148,6 +167,12 @@ class BadSettings(RunCase):
         for value in ("/nonexistent/folder", "relative/folder", "/dev/null"):
             with self.subTest(value):
                 self.refuse_setting("--dir", value, "MEMBUDGET_DIR")
+
+    def test_the_library_itself_is_no_allocator(self):
+        copy = os.path.join(self.scratch(), "another.so")
+        shutil.copy(LIBRARY, copy)
+        for path in (LIBRARY, copy):
+            self.refuse(2, "run", "--allocator", path, "--", "true", says=(path, "libmembudget.so itself"))
 
     def test_by_the_environment_too(self):
         self.refuse(2, "run", "--", "true", settings={"MEMBUDGET_LIMIT": "lots"}, says=("MEMBUDGET_LIMIT", "lots"))

@@ -27,7 +27,8 @@ BROKEN = {
     "MEMBUDGET_PYTHONMALLOC": ["pymalloc"],
     "MEMBUDGET_PROFILE": ["often"],
     "MEMBUDGET_LOG": ["loud"],
-    "MEMBUDGET_ALLOCATOR": ["nomalloc", "libjemalloc.so.2", "/nonexistent/lib.so", "/etc/passwd", "/", "JEMALLOC"],
+    "MEMBUDGET_ALLOCATOR": ["nomalloc", "libjemalloc.so.2", "/nonexistent/lib.so", "/etc/passwd", "/", "JEMALLOC",
+                            harness.LIBRARY],
 }
 
 GOOD = {
