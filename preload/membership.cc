@@ -210,6 +210,7 @@ void membership_after_fork_in_child() {
 }
 
 Membership membership_begin(Settings *settings) {
+  settings_check_marks(environ, memory_limit_bytes(), settings);
   bool is_first = settings->name[0] == '\0';
   bool is_child = !is_first && settings->children != Children::join && is_child_of(settings->directory, settings->name);
   if (is_first) snprintf(settings->name, sizeof settings->name, "%d", getpid());

@@ -8,7 +8,8 @@ constexpr int64_t kMillion = 1'000'000;
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-// A decimal number as `whole` and `millionths`; digits past the sixth decimal place are dropped.
+// A decimal number as `whole` (which may be cut to more than kMostBytes) and `millionths`; digits past the sixth decimal
+// place are dropped.
 struct Number {
   int64_t whole = 0;
   int64_t millionths = 0;
@@ -18,8 +19,10 @@ struct Number {
 const char *parse_number(const char *text, Number *out) {
   if (!is_digit(*text)) return nullptr;
   for (; is_digit(*text); ++text) {
-    if (out->whole > kMostBytes / 10) return nullptr;
-    out->whole = out->whole * 10 + (*text - '0');
+    if (out->whole <= kMostBytes / 10)
+      out->whole = out->whole * 10 + (*text - '0');
+    else
+      out->whole = kMostBytes + 1;
   }
   if (*text != '.') return text;
   if (!is_digit(*++text)) return nullptr;
@@ -57,22 +60,31 @@ bool set_share(const Number &number, membudget_amount *out) {
   return true;
 }
 
-}  // namespace
+enum class Parsed { good, bad, too_large };
 
-bool amount_parse(const char *text, membudget_amount *out) {
+Parsed parse(const char *text, membudget_amount *out) {
   Number number;
   const char *rest = text ? parse_number(text, &number) : nullptr;
-  if (!rest) return false;
-  if (*rest == '%') return rest[1] == '\0' && set_share(number, out);
+  if (!rest) return Parsed::bad;
+  if (*rest == '%') return rest[1] == '\0' && set_share(number, out) ? Parsed::good : Parsed::bad;
   int shift = unit_shift(*rest);
-  if (!is_byte_suffix(shift < 0 ? rest : rest + 1, shift >= 0)) return false;
+  if (!is_byte_suffix(shift < 0 ? rest : rest + 1, shift >= 0)) return Parsed::bad;
   if (shift < 0) shift = 0;
-  if (shift == 0 && number.has_fraction) return false;
-  if (number.whole > (kMostBytes >> shift)) return false;
+  if (shift == 0 && number.has_fraction) return Parsed::bad;
+  if (number.whole > (kMostBytes >> shift)) return Parsed::too_large;
   int64_t bytes = (number.whole << shift) + ((number.millionths << shift) / kMillion);
-  if (bytes > kMostBytes) return false;
+  if (bytes > kMostBytes) return Parsed::too_large;
   *out = {bytes, MEMBUDGET_UNIT_BYTES, 1};
-  return true;
+  return Parsed::good;
+}
+
+}  // namespace
+
+bool amount_parse(const char *text, membudget_amount *out) { return parse(text, out) == Parsed::good; }
+
+bool amount_is_too_large(const char *text) {
+  membudget_amount ignored;
+  return parse(text, &ignored) == Parsed::too_large;
 }
 
 int64_t amount_bytes(const membudget_amount &amount, int64_t whole_bytes) {

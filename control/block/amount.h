@@ -9,6 +9,9 @@ namespace membudget {
 // a byte, a percentage above 100, or more than 2^62 bytes. Accepts units in either case.
 bool amount_parse(const char *text, membudget_amount *out);
 
+// Whether it is a size, but for being more than 2^62 bytes.
+bool amount_is_too_large(const char *text);
+
 // The bytes an amount stands for, given the whole that a percentage is a share of. 0 when it is not set.
 int64_t amount_bytes(const membudget_amount &, int64_t whole_bytes);
 

@@ -77,7 +77,7 @@ void marks_set(Header *h, const Limits &limits, int64_t whole_bytes) {
   int64_t limit = amount_bytes(h->limit, whole);
   store(h->limit_bytes, limit);
   store(h->low_bytes, smallest(limit, amount_bytes(h->low, limit)));
-  store(h->medium_bytes, smallest(limit, largest(load(h->low_bytes), amount_bytes(h->medium, limit))));
+  store(h->medium_bytes, smallest(limit, amount_bytes(h->medium, limit)));
   store(h->release_bytes, smallest(limit, amount_bytes(h->release, limit)));
   store(h->hard_limit_bytes, amount_bytes(h->hard_limit, whole));
   __atomic_fetch_add(&h->limit_sequence, 1, __ATOMIC_ACQ_REL);

@@ -90,6 +90,14 @@ bool set_arenas(const char *value, Settings *s) {
   return true;
 }
 
+// A share of nothing would be no limit at all, which is to be asked for by leaving it out.
+bool set_limit(const char *value, membudget_amount *out) {
+  membudget_amount amount;
+  if (!amount_parse(value, &amount) || (amount_is_share(amount) && amount.value == 0)) return false;
+  *out = amount;
+  return true;
+}
+
 struct Variable {
   const char *name;
   const char *allowed;
@@ -101,13 +109,13 @@ struct Variable {
 constexpr Variable kVariables[] = {
     {"MEMBUDGET_ALLOCATOR", "ptmalloc, jemalloc, mimalloc, tcmalloc, or the absolute path of a malloc library",
      set_allocator},
-    {"MEMBUDGET_LIMIT", MEMBUDGET_SIZE, [](const char *v, Settings *s) { return amount_parse(v, &s->limits.limit); }},
+    {"MEMBUDGET_LIMIT", MEMBUDGET_SIZE, [](const char *v, Settings *s) { return set_limit(v, &s->limits.limit); }},
     {"MEMBUDGET_LOW", MEMBUDGET_SIZE, [](const char *v, Settings *s) { return amount_parse(v, &s->limits.low); }},
     {"MEMBUDGET_MEDIUM", MEMBUDGET_SIZE, [](const char *v, Settings *s) { return amount_parse(v, &s->limits.medium); }},
     {"MEMBUDGET_RELEASE", MEMBUDGET_SIZE,
      [](const char *v, Settings *s) { return amount_parse(v, &s->limits.release); }},
     {"MEMBUDGET_HARD_LIMIT", MEMBUDGET_SIZE,
-     [](const char *v, Settings *s) { return amount_parse(v, &s->limits.hard_limit); }},
+     [](const char *v, Settings *s) { return set_limit(v, &s->limits.hard_limit); }},
     {"MEMBUDGET_MEASURE", "counted or footprint", set_measure},
     {"MEMBUDGET_NAME", "1 to 64 of the characters A-Z a-z 0-9 . _ -", set_name},
     {"MEMBUDGET_DIR", "an absolute path of at most 255 bytes", set_directory},
@@ -142,6 +150,13 @@ static void copy_printable(const char *value, char *out, size_t size) {
   out[length] = '\0';
 }
 
+// `reason` says why the value is none of those that are allowed; empty where that is plain.
+static void add_refusal(const char *name, const char *value, const char *reason, const char *allowed, Settings *out) {
+  char shown[101];
+  copy_printable(value, shown, sizeof shown);
+  settings_add_error(out, "%s=%s is not allowed: %s%s\n", name, shown, reason, allowed);
+}
+
 void settings_read(char *const *environment, Settings *out) {
   for (; environment && *environment; ++environment) {
     const char *entry = *environment;
@@ -151,11 +166,30 @@ void settings_read(char *const *environment, Settings *out) {
       if (strncmp(entry, variable.name, length) != 0 || entry[length] != '=') continue;
       const char *value = entry + length + 1;
       if (*value == '\0' || variable.set(value, out)) continue;
-      char shown[101];
-      copy_printable(value, shown, sizeof shown);
-      settings_add_error(out, "%s=%s is not allowed: %s\n", variable.name, shown, variable.allowed);
+      const char *reason = amount_is_too_large(value) ? "too large; write " : "";
+      add_refusal(variable.name, value, reason, variable.allowed, out);
     }
   }
+}
+
+static const char *value_of(char *const *environment, const char *name) {
+  size_t length = strlen(name);
+  for (; environment && *environment; ++environment)
+    if (strncmp(*environment, name, length) == 0 && (*environment)[length] == '=') return *environment + length + 1;
+  return "";
+}
+
+void settings_check_marks(char *const *environment, int64_t whole_bytes, Settings *s) {
+  const Limits defaults = Settings{}.limits;
+  int64_t limit = amount_bytes(s->limits.limit, whole_bytes);
+  auto check = [&](const char *name, membudget_amount *mark, const membudget_amount &fallback) {
+    if (limit <= 0 || amount_bytes(*mark, limit) <= limit) return;
+    *mark = fallback;
+    add_refusal(name, value_of(environment, name), "above the limit; write ",
+                "a size up to MEMBUDGET_LIMIT, or a percentage of it", s);
+  };
+  check("MEMBUDGET_LOW", &s->limits.low, defaults.low);
+  check("MEMBUDGET_MEDIUM", &s->limits.medium, defaults.medium);
 }
 
 }  // namespace membudget

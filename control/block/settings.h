@@ -41,6 +41,10 @@ struct Settings {
 // `errors`. An empty value is as good as none.
 void settings_read(char *const *environment, Settings *out);
 
+// Marks that lie above the limit, which would never be reached: an error each, and the default instead. `whole_bytes`
+// is what percentages of the limit are shares of.
+void settings_check_marks(char *const *environment, int64_t whole_bytes, Settings *);
+
 // Adds a line to `errors`, cut off where it is full.
 void settings_add_error(Settings *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

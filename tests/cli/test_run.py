@@ -168,6 +168,19 @@ class BadSettings(RunCase):
             with self.subTest(value):
                 self.refuse_setting("--dir", value, "MEMBUDGET_DIR")
 
+    def test_no_share_at_all(self):
+        for option in ("--limit", "--hard-limit"):
+            self.refuse_setting(option, "0%", SETTINGS[option][0])
+
+    def test_too_large(self):
+        for value in ("9223372036854775807T", "99999999999999999999", "99999999999999999999999999999.5G"):
+            self.refuse(2, "run", "--limit", value, "--", "true", says=("MEMBUDGET_LIMIT", value, "too large"))
+
+    def test_marks_above_the_limit(self):
+        for mark in ("--low", "--medium"):
+            self.refuse(2, "run", "--limit", "64M", mark, "65M", "--", "true", says=(SETTINGS[mark][0], "65M", "above"))
+            self.succeed("run", "--limit", "64M", mark, "64M", "--", "true")
+
     def test_the_library_itself_is_no_allocator(self):
         copy = os.path.join(self.scratch(), "another.so")
         shutil.copy(LIBRARY, copy)

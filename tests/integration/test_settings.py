@@ -13,11 +13,11 @@ import harness
 
 # Variable, values that it does not take.
 BROKEN = {
-    "MEMBUDGET_LIMIT": ["abc", "12X", "-5", "1.2.3G", "%", "64 MM", "0x10", "1e9", "99999999999999999999G"],
+    "MEMBUDGET_LIMIT": ["abc", "12X", "-5", "1.2.3G", "%", "64 MM", "0x10", "1e9", "99999999999999999999G", "0%"],
     "MEMBUDGET_LOW": ["half", "-1%"],
     "MEMBUDGET_MEDIUM": ["97 percent"],
     "MEMBUDGET_RELEASE": ["2%%", "x"],
-    "MEMBUDGET_HARD_LIMIT": ["huge"],
+    "MEMBUDGET_HARD_LIMIT": ["huge", "0%"],
     "MEMBUDGET_MEASURE": ["bytes"],
     "MEMBUDGET_NAME": ["../escape", "a/b", "with space", "x" * 65, "new\nline"],
     "MEMBUDGET_CHILDREN": ["adopt"],
@@ -110,6 +110,27 @@ class Settings(harness.Case):
         for variable in settings:
             self.assertEqual(sum(variable in line for line in errors), 1, errors)
             self.assertIn(variable, str(shown["config_errors"]))
+
+    def test_marks_above_the_limit(self):
+        """The default is in their place."""
+        for mark, share in (("LOW", 0.9), ("MEDIUM", 0.97)):
+            with self.program(MEMBUDGET_LIMIT="64M", **{f"MEMBUDGET_{mark}": "65M"}) as (program, errors):
+                shown = self.show(program.pid)
+            self.assertEqual(len(errors), 1)
+            self.assertIn(f"MEMBUDGET_{mark}=65M", errors[0])
+            self.assertIn(f"MEMBUDGET_{mark}=65M", str(shown["config_errors"]))
+            self.assertAlmostEqual(shown[f"{mark.lower()}_bytes"], share * 2**26, delta=2)
+
+    def test_medium_below_low(self):
+        """Each mark is where it was set, and the highest that is reached is the level."""
+        script = "import sys; held = bytearray(40 << 20); print('held', flush=True); sys.stdin.read()"
+        environment = harness.preloaded(self.blocks, MEMBUDGET_LIMIT="64M", MEMBUDGET_MEDIUM="32M")
+        program = subprocess.Popen([sys.executable, "-c", script], env=environment, stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE)
+        self.addCleanup(program.communicate)
+        self.assertEqual(program.stdout.readline(), b"held\n")
+        shown = self.show(program.pid)
+        self.assertEqual((shown["level_name"], shown["medium_bytes"]), ("medium", 2**25))
 
     def test_quiet_is_silent_but_recorded(self):
         with self.program(MEMBUDGET_LOG="quiet", MEMBUDGET_LIMIT="abc") as (program, errors):

@@ -119,6 +119,15 @@ TEST(AmountParse, RefusesTheRestAndLeavesTheResultAlone) {
   EXPECT_FALSE(amount_parse(nullptr, nullptr));
 }
 
+TEST(AmountParse, TellsWhatIsTooLarge) {
+  for (const char *text : {"4611686018427387905", "4194304.5T", "9223372036854775807T", "99999999999999999999999999",
+                           "99999999999999999999999999.5GiB"})
+    EXPECT_TRUE(amount_is_too_large(text)) << text;
+  for (const char *text : {"512M", "-1", "", "99999999999999999999999999x", "99999999999999999999999999.5", "101%",
+                           "99999999999999999999999999%", "4611686018427387904"})
+    EXPECT_FALSE(amount_is_too_large(text)) << text;
+}
+
 // Every byte around every power of two, written out, comes back.
 TEST(AmountParse, TakesEveryByteAroundPowersOfTwo) {
   for (int shift = 0; shift <= 62; ++shift) {

@@ -62,15 +62,33 @@ TEST_F(LimitsOf, ALimitMayBeAShare) {
   EXPECT_EQ(h_->hard_limit_bytes, 7500);
 }
 
-TEST_F(LimitsOf, MarksKeepTheirOrder) {
+TEST_F(LimitsOf, MarksAreNotAboveTheLimit) {
   set(kDefaults);
   set({bytes(1000), bytes(5000), percent(10), bytes(9999), {}});
   EXPECT_EQ(h_->low_bytes, 1000) << "not above the limit";
-  EXPECT_EQ(h_->medium_bytes, 1000) << "not below low";
+  EXPECT_EQ(h_->medium_bytes, 100);
   EXPECT_EQ(h_->release_bytes, 1000);
-  set({bytes(1000), bytes(600), percent(10), {}, {}});
-  EXPECT_EQ(h_->low_bytes, 600);
-  EXPECT_EQ(h_->medium_bytes, 600);
+}
+
+// The level is the highest whose mark is reached.
+TEST_F(LimitsOf, MediumMayBeBelowLow) {
+  set(kDefaults);
+  set({bytes(1000), {}, percent(50), bytes(20), {}});
+  EXPECT_EQ(h_->low_bytes, 900);
+  EXPECT_EQ(h_->medium_bytes, 500);
+  auto expect_level = [&](int64_t counted, uint32_t level) {
+    live(counted);
+    budget_attend(*block_, process_, shard_);
+    EXPECT_EQ(block_.level(), level) << counted;
+    unit::expect_allowances_fit(*block_);
+  };
+  expect_level(499, MEMBUDGET_NONE);
+  expect_level(500, MEMBUDGET_MEDIUM);
+  expect_level(950, MEMBUDGET_MEDIUM);
+  expect_level(1000, MEMBUDGET_CRITICAL);
+  expect_level(979, MEMBUDGET_MEDIUM);
+  expect_level(480, MEMBUDGET_MEDIUM);
+  expect_level(479, MEMBUDGET_NONE);
 }
 
 TEST_F(LimitsOf, ChangeMovesTheLevelAtOnce) {

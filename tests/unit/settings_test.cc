@@ -34,18 +34,19 @@ const std::string kLongPath = "/" + std::string(254, 'x'), kTooLongPath = kLongP
 const std::string kLongName(64, 'n'), kTooLongName(65, 'n');
 
 const std::vector<const char *> kGoodSizes = {"0", "512M", "1.5GiB", "95%", "100%"},
-                                kBadSizes = {"x", "-1", "101%", "5 M", "1Q"};
+                                kBadSizes = {"x", "-1", "101%", "5 M", "1Q"},
+                                kBadLimits = {"x", "-1", "101%", "5 M", "1Q", "0%", "0.000001%"};
 
 const Variable kVariables[] = {
     {"MEMBUDGET_ALLOCATOR",
      {"ptmalloc", "jemalloc", "mimalloc", "tcmalloc", "/usr/lib/libx.so", kLongPath.c_str()},
      {"dlmalloc", "Jemalloc", "lib.so", "./lib.so", "jemalloc ", kTooLongPath.c_str()},
      "jemalloc, mimalloc, tcmalloc"},
-    {"MEMBUDGET_LIMIT", kGoodSizes, kBadSizes, "512M"},
+    {"MEMBUDGET_LIMIT", kGoodSizes, kBadLimits, "512M"},
     {"MEMBUDGET_LOW", kGoodSizes, kBadSizes, "95%"},
     {"MEMBUDGET_MEDIUM", kGoodSizes, kBadSizes, "95%"},
     {"MEMBUDGET_RELEASE", kGoodSizes, kBadSizes, "95%"},
-    {"MEMBUDGET_HARD_LIMIT", kGoodSizes, kBadSizes, "512M"},
+    {"MEMBUDGET_HARD_LIMIT", kGoodSizes, kBadLimits, "512M"},
     {"MEMBUDGET_MEASURE", {"counted", "footprint"}, {"rss", "Counted"}, "footprint"},
     {"MEMBUDGET_NAME", {"web", "a.b_c-9", kLongName.c_str()}, {"a/b", "a b", "\xc3\xa4", kTooLongName.c_str()}, "64"},
     {"MEMBUDGET_DIR", {"/dev/shm", "/", kLongPath.c_str()}, {"shm", "./x", kTooLongPath.c_str()}, "absolute"},
@@ -143,6 +144,33 @@ TEST(Settings, ValuesReachTheirPlace) {
   EXPECT_EQ(s.profile_bytes, 512 << 10);
   EXPECT_EQ(s.log, Log::info);
   EXPECT_STREQ(s.errors, "");
+}
+
+TEST(Settings, TooLargeIsSaidToBeSo) {
+  EXPECT_STREQ(
+      read({"MEMBUDGET_LIMIT=9223372036854775807T"}).errors,
+      "MEMBUDGET_LIMIT=9223372036854775807T is not allowed: too large; write a size like 512M, or a percentage "
+      "like 95%\n");
+}
+
+TEST(Settings, MarksAboveTheLimitAreRefused) {
+  const std::vector<std::string> entries = {"MEMBUDGET_LIMIT=50%", "MEMBUDGET_LOW=600", "MEMBUDGET_MEDIUM=601"};
+  std::vector<char *> environment;
+  for (const std::string &entry : entries) environment.push_back(const_cast<char *>(entry.c_str()));
+  environment.push_back(nullptr);
+  const Settings as_read = read(entries);
+  Settings s = as_read;
+  settings_check_marks(environment.data(), 1202, &s);
+  EXPECT_TRUE(are_the_same(s, as_read)) << s.errors;
+  settings_check_marks(environment.data(), 1200, &s);
+  EXPECT_STREQ(s.errors,
+               "MEMBUDGET_MEDIUM=601 is not allowed: above the limit; write a size up to MEMBUDGET_LIMIT, or a "
+               "percentage of it\n");
+  EXPECT_EQ(amount_bytes(s.limits.medium, 600), 582);
+  EXPECT_EQ(s.limits.low.value, 600);
+  Settings unlimited = read({"MEMBUDGET_LOW=600"});
+  settings_check_marks(environment.data(), 1200, &unlimited);
+  EXPECT_STREQ(unlimited.errors, "") << "no limit, no level";
 }
 
 TEST(Settings, EmptyValuesAndOtherVariablesAreNone) {
