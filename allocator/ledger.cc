@@ -355,6 +355,11 @@ void settle_mapped(int64_t change_bytes) {
 
 int64_t mapped_now() { return __atomic_load_n(&mapped_bytes, __ATOMIC_RELAXED); }
 
+bool keeps_mapped(int64_t bytes) {
+  return !started() || __atomic_load_n(&bound.block.header->hard_limit_bytes, __ATOMIC_RELAXED) <= 0 ||
+         makes_room(0, bytes, bytes);
+}
+
 bool has_started() { return started(); }
 
 void count_by(const SelfCounts &counts) { self_counts = counts; }

@@ -162,6 +162,10 @@ bool admits(int64_t bytes);
 void note_mapped(int64_t change_bytes);
 void settle_mapped(int64_t change_bytes);
 
+// For memory that was just mapped and counted: false when it passes the hard limit with what other threads have counted
+// meanwhile, and is to be unmapped.
+bool keeps_mapped(int64_t bytes);
+
 // While it lives, what this thread allocates and frees further in is added up and not looked at.
 class AddsOnly {
  public:

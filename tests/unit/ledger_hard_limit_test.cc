@@ -113,6 +113,7 @@ TEST(LedgerHardLimit, HoldsForManyThreads) {
     unit::in_child([=] { fill_together(seed, 2, 4096, 6000); });
     unit::in_child([=] { fill_together(seed, 8, 4096, 1500); });
     unit::in_child([=] { fill_together(seed, 16, 8192, 500); });
+    unit::in_child([=] { fill_together(seed, 8, 100'000, 500); });
   }
 }
 
