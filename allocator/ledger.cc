@@ -210,7 +210,8 @@ void answer_requests() {
   bool profiles =
       __atomic_load_n(&p->profile_mean_bytes, __ATOMIC_RELAXED) > 0 ||
       __atomic_load_n(&p->profile_request, __ATOMIC_ACQUIRE) != __atomic_load_n(&p->profile_done, __ATOMIC_RELAXED);
-  if (bound.on_request && (is_asked_to_trim || has_hard_limit || profiles)) bound.on_request();
+  bool is_wanted = is_asked_to_trim || has_hard_limit || profiles || bound.tells_crossings;
+  if (bound.on_request && is_wanted) bound.on_request();
 }
 
 // A thread that stays within its allowance looks for the dead, too, or a level that their bytes raised would stand

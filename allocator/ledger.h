@@ -212,6 +212,7 @@ struct Binding {
   void (*on_request)();
   void (*on_thread_start)();
   void (*on_damage)() = nullptr;
+  bool tells_crossings = false;  // on_request() looks for them whenever something is looked up
 };
 
 // Moves what was counted so far into the process's slot and counts there from now on. Once, by the

@@ -74,7 +74,7 @@ Membership join_private(const Settings &settings) {
   Membership own;
   if (block_create_private(settings.name, &own.block) != 0) return {};
   own.process = process_claim(own.block, getpid(), own_pid_namespace());
-  own.created = true;
+  own.created = own.is_private = true;
   return own;
 }
 

@@ -14,6 +14,7 @@ struct Membership {
   Block block;
   Process *process = nullptr;  // NULL: this process is not counted
   bool created = false;
+  bool is_private = false;     // only this process sees it
   bool is_named_here = false;  // nobody gave the group a name
 };
 

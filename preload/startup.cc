@@ -14,6 +14,7 @@
 #include "allocator/ptmalloc.h"
 #include "control/block/system.h"
 #include "preload/damage.h"
+#include "preload/log.h"
 #include "preload/membership.h"
 #include "preload/meter.h"
 #include "preload/profile/occasions.h"
@@ -71,18 +72,6 @@ bool is_under_valgrinds_heap() {
     if (strncmp(tool, kCore, sizeof kCore - 1) != 0) return true;
   }
   return false;
-}
-
-// One line on standard error, by a single write: no stdio in somebody's process.
-void complain(const char *lines) {
-  if (settings.log == Log::quiet) return;
-  for (const char *line = lines; *line;) {
-    size_t length = strcspn(line, "\n");
-    char text[1200];
-    int written = snprintf(text, sizeof text, "membudget: %.*s\n", static_cast<int>(length), line);
-    if (written > 0 && write(STDERR_FILENO, text, static_cast<size_t>(written)) < 0) return;
-    line += length + (line[length] == '\n');
-  }
 }
 
 template <typename Count>
@@ -176,6 +165,7 @@ void on_thread_exit(void *) { ledger::thread_ends(); }
 
 void on_request() {
   if (ledger::binding().block.header->hard_limit_bytes > 0) startup_limit();
+  log_crossing(settings, ledger::binding().block);
   trim_on_request();
   profile::profile_on_request();
 }
@@ -199,27 +189,41 @@ void start_counting() {
   has_thread_exit_key = pthread_key_create(&thread_exit_key, on_thread_exit) == 0;
   is_counting = true;
   damage_watch(settings);
-  ledger::start({membership.block, membership.process, on_request, on_thread_start, damage_found});
+  bool tells_crossings = settings.log == Log::info;
+  ledger::start({membership.block, membership.process, on_request, on_thread_start, damage_found, tells_crossings});
   membership_settle(membership, settings);
   if (membership.block.header->hard_limit_bytes > 0) startup_limit();
   if (settings.profile_bytes > 0) begin_profile(membership.process);
+  if (membership.created && !membership.is_private) log_in_force(settings, membership.block);
 }
 
 // Blocks are not ours to count here. Those that come nevertheless go where they went so far.
 void stand_aside(const char *why) {
   settings_add_error(&settings, "%s: not counted\n", why);
   startup_stop_counting();
-  complain(settings.errors);
+  log_errors(settings);
+}
+
+// Told now, not when the first profile is lost.
+void check_profile_directory() {
+  char inside[sizeof settings.profile_directory + 2];
+  if (settings.profile_directory[0] == '\0') return;
+  snprintf(inside, sizeof inside, "%s/.", settings.profile_directory);
+  if (access(inside, W_OK | X_OK) == 0) return;
+  settings_add_error(&settings, "MEMBUDGET_PROFILE_DIR=%.200s is not allowed: %s; write a folder to create files in\n",
+                     settings.profile_directory, strerrordesc_np(errno));
+  settings.profile_directory[0] = '\0';
 }
 
 __attribute__((constructor)) void startup() {
   ErrnoGuard guard;
   startup_choose();
   if (is_secure) return;
+  if (dynamic_is_another_there()) return startup_stop_counting();  // that one counts, or has just loaded this one
   settings_read(environ, &settings);
+  check_profile_directory();
   if (const char *why = is_replaced ? "valgrind's malloc is in the place of every other" : Ptmalloc::bind())
     return stand_aside(why);
-  if (dynamic_is_another_there()) return startup_stop_counting();  // that one counts, or has just loaded this one
   if (strcmp(settings.allocator, "jemalloc") == 0 && kind != AllocatorKind::jemalloc)
     settings_add_error(&settings, "MEMBUDGET_ALLOCATOR=jemalloc cannot be used: it keeps no counters here\n");
   Ptmalloc::configure(settings.mmap_threshold, settings.trim_threshold, settings.arenas);
@@ -231,7 +235,7 @@ __attribute__((constructor)) void startup() {
   }
   start_counting();
   set_python_malloc();
-  complain(settings.errors);
+  log_errors(settings);
 }
 
 }  // namespace

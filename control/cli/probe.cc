@@ -29,7 +29,9 @@ bool is_valid_name(const std::string &name) {
 Environment probe_environment(const Environment &wanted, const std::string &name) {
   Environment environment = wanted;
   if (is_valid_name(wanted.get("MEMBUDGET_NAME").value_or("x"))) environment.set("MEMBUDGET_NAME", name);
-  if (wanted.get("MEMBUDGET_LOG") == "quiet") environment.set("MEMBUDGET_LOG", "warn");
+  std::string log = wanted.get("MEMBUDGET_LOG").value_or("");
+  if (log == "quiet" || log == "info") environment.set("MEMBUDGET_LOG", "warn");
+  environment.unset("MEMBUDGET_TOLD");
   return environment;
 }
 

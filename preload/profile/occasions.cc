@@ -9,6 +9,7 @@
 
 #include "allocator/ledger.h"
 #include "control/block/system.h"
+#include "preload/log.h"
 #include "preload/profile/dump.h"
 #include "preload/profile/memory.h"
 #include "preload/profile/sampler.h"
@@ -81,7 +82,11 @@ void write_begun(const char *path) {
   char part[PATH_MAX];
   snprintf(part, sizeof part, "%.*s.part", PATH_MAX - 8, path);
   unlink(part);
-  if (dump_write(part) == 0) rename(part, path);
+  int error = dump_write(part);
+  if (error == 0 && rename(part, path) != 0) error = -errno;
+  if (error == 0) return;
+  unlink(part);
+  log_lost_profile(startup_settings(), -error);
 }
 
 // Keeps what is live at the first crossing, then once a minute at the most: what is to be flushed now holds the memory.

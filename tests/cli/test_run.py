@@ -17,7 +17,7 @@ SETTINGS = {
     "--measure": ("MEMBUDGET_MEASURE", "counted"), "--low": ("MEMBUDGET_LOW", "50%"),
     "--medium": ("MEMBUDGET_MEDIUM", "60%"), "--release": ("MEMBUDGET_RELEASE", "1%"),
     "--children": ("MEMBUDGET_CHILDREN", "ignore"), "--pythonmalloc": ("MEMBUDGET_PYTHONMALLOC", "keep"),
-    "--log": ("MEMBUDGET_LOG", "info"),
+    "--log": ("MEMBUDGET_LOG", "quiet"),
 }
 MULTIARCH = f"/usr/lib/{sysconfig.get_config_var('MULTIARCH')}"
 
@@ -186,6 +186,10 @@ class BadSettings(RunCase):
         shutil.copy(LIBRARY, copy)
         for path in (LIBRARY, copy):
             self.refuse(2, "run", "--allocator", path, "--", "true", says=(path, "libmembudget.so itself"))
+
+    def test_profiles_that_cannot_be_written(self):
+        for folder in ("/nonexistent", "/dev/null"):
+            self.refuse(2, "run", "--profile-dir", folder, "--", "true", says=("MEMBUDGET_PROFILE_DIR", folder))
 
     def test_by_the_environment_too(self):
         self.refuse(2, "run", "--", "true", settings={"MEMBUDGET_LIMIT": "lots"}, says=("MEMBUDGET_LIMIT", "lots"))

@@ -26,6 +26,7 @@ BROKEN = {
     "MEMBUDGET_ARENAS": ["many"],
     "MEMBUDGET_PYTHONMALLOC": ["pymalloc"],
     "MEMBUDGET_PROFILE": ["often"],
+    "MEMBUDGET_PROFILE_DIR": ["profiles", "/nonexistent", "/dev/null"],
     "MEMBUDGET_LOG": ["loud"],
     "MEMBUDGET_ALLOCATOR": ["nomalloc", "libjemalloc.so.2", "/nonexistent/lib.so", "/etc/passwd", "/", "JEMALLOC",
                             harness.LIBRARY],
@@ -45,6 +46,7 @@ GOOD = {
     "MEMBUDGET_ARENAS": ["default", "1", "8"],
     "MEMBUDGET_PYTHONMALLOC": ["auto", "malloc", "keep"],
     "MEMBUDGET_PROFILE": ["0", "512K"],
+    "MEMBUDGET_PROFILE_DIR": ["/tmp"],
     "MEMBUDGET_LOG": ["quiet", "warn"],
     "MEMBUDGET_ALLOCATOR": ["ptmalloc", "jemalloc", "mimalloc", "tcmalloc"],
 }
@@ -131,6 +133,55 @@ class Settings(harness.Case):
         self.assertEqual(program.stdout.readline(), b"held\n")
         shown = self.show(program.pid)
         self.assertEqual((shown["level_name"], shown["medium_bytes"]), ("medium", 2**25))
+
+    def test_a_script_says_it_once(self):
+        """Not each of its children."""
+        script = "env true; sh -c 'env true; :'; exec env true"
+        for settings in ({"MEMBUDGET_LIMIT": "lots"}, {"MEMBUDGET_DIR": "/nonexistent"},
+                         {"MEMBUDGET_LIMIT": "lots", "MEMBUDGET_CHILDREN": "own"},
+                         {"MEMBUDGET_LIMIT": "lots", "MEMBUDGET_CHILDREN": "ignore"}):
+            environment = harness.preloaded(self.blocks, **settings)
+            status, output, errors = harness.run(["sh", "-c", script], environment)
+            self.assertEqual((status, output), (0, b""))
+            self.assertEqual(errors.count(b"\n"), 1, errors)
+        script = "MEMBUDGET_LIMIT=more env true; MEMBUDGET_LIMIT=less env true"
+        errors = harness.run(["sh", "-c", script], harness.preloaded(self.blocks, MEMBUDGET_LIMIT="lots"))[2]
+        self.assertEqual([line.split()[1] for line in errors.decode().splitlines()],
+                         ["MEMBUDGET_LIMIT=lots", "MEMBUDGET_LIMIT=more", "MEMBUDGET_LIMIT=less"])
+
+    def test_info(self):
+        """What is in force, from who begins the group; crossings, once a second at the most; and no end by SIGPIPE."""
+        script = """
+import os, subprocess, sys
+subprocess.run(["env", "true"], check=True)
+for i in range(50): held = bytearray(20 << 20); held = None
+"""
+        settings = {"MEMBUDGET_LIMIT": "16M", "MEMBUDGET_LOG": "info", "MEMBUDGET_NAME": "told"}
+        environment = harness.preloaded(self.blocks, **settings)
+        status, output, errors = harness.run([sys.executable, "-c", script], environment)
+        self.assertEqual((status, output), (0, b""))
+        begins, *crossed = errors.decode().splitlines()
+        self.assertRegex(begins, rf"membudget: group told begins: ptmalloc, .*16777216.*{self.blocks}/membudget-told")
+        self.assertTrue(1 <= len(crossed) <= 5, crossed)
+        self.assertRegex(crossed[0], r"membudget: \d\d:\d\d:\d\d UTC: group told crossed its budget: \d+ bytes")
+        reading, writing = os.pipe()
+        os.close(reading)
+        with os.fdopen(writing, "wb") as lost:
+            script = "import signal; signal.signal(signal.SIGPIPE, signal.SIG_DFL)\n" + script
+            done = subprocess.run([sys.executable, "-c", script], env=environment, stderr=lost, check=False)
+        self.assertEqual(done.returncode, 0)
+
+    def test_a_profile_that_is_lost(self):
+        """Is told once."""
+        folder = self.file("profiles")
+        os.mkdir(folder)
+        script = "import os, sys; os.rmdir(sys.argv[1]); held = bytearray(20 << 20)"
+        environment = harness.preloaded(self.blocks, MEMBUDGET_PROFILE="64K", MEMBUDGET_LIMIT="16M",
+                                        MEMBUDGET_PROFILE_DIR=folder)
+        command = ["sh", "-c", 'export MEMBUDGET_PROFILE_EXIT=$$; exec "$@"', "sh", sys.executable, "-c", script, folder]
+        status, output, errors = harness.run(command, environment)
+        self.assertEqual((status, output), (0, b""))
+        self.assertRegex(errors.decode(), rf"\Amembudget: MEMBUDGET_PROFILE_DIR={folder}: .*No such file [^\n]*\n\Z")
 
     def test_quiet_is_silent_but_recorded(self):
         with self.program(MEMBUDGET_LOG="quiet", MEMBUDGET_LIMIT="abc") as (program, errors):

@@ -206,6 +206,8 @@ struct membudget_header {
   /* While a large block may not have been touched yet. */
   int64_t fresh_charged_bytes; /* what the kernel charged when it was measured last; 0: there is no such block */
   int64_t doubtful_bytes;      /* beside overhead_bytes: freed meanwhile, and perhaps kept */
+
+  uint64_t told_crossing_ns; /* last_crossing_ns when a crossing was last told on standard error */
 };
 
 #define MEMBUDGET_HEADER_BYTES 4096u

@@ -155,6 +155,7 @@ class Header(ctypes.Structure):
         ("flushes", c_uint64),
         ("fresh_charged_bytes", c_int64),
         ("doubtful_bytes", c_int64),
+        ("told_crossing_ns", c_uint64),
     ]
 
 
