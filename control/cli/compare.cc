@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <fstream>
 
@@ -109,12 +110,14 @@ void end_progress() {
 
 // Interleaved, and each round in an order of its own, so that whatever drifts does so for all.
 void run_all(const Request &request, const std::string &path, Comparison *comparison) {
+  // Another pid namespace may have the same pid in the same folder.
+  auto began_ns = std::chrono::system_clock::now().time_since_epoch().count();
   size_t done = 0, count = comparison->contenders.size();
   for (unsigned round = 0; round < request.runs; ++round)
     for (size_t i = 0; i < count; ++i, ++done) {
       Contender &contender = comparison->contenders[(i + round) % count];
       show_progress(done, request.runs * count, contender.name);
-      std::string group = contender.name == kPlain ? "" : fmt::format("compare-{}-{}", getpid(), done);
+      std::string group = contender.name == kPlain ? "" : fmt::format("compare-{}-{:x}-{}", getpid(), began_ns, done);
       contender.runs.push_back(measure_run(path, request.command, environment_for(contender.name), group));
       int signal = contender.runs.back().signal;
       if (signal == SIGINT || signal == SIGTERM || signal == SIGHUP || signal == SIGQUIT) {

@@ -38,6 +38,11 @@ std::string command_list() {
          "  LD_PRELOAD=$(membudget --library) MEMBUDGET_LIMIT=512M python3 service.py";
 }
 
+[[noreturn]] void refuse_word(const std::string &word) {
+  const char *kind = word.starts_with("-") ? "option" : "command";
+  throw Failure{kUsage, fmt::format("'{}' is no {}; `membudget --help` lists what there is", word, kind)};
+}
+
 int run_top_level(const Arguments &arguments) {
   Options app("", "membudget keeps programs within exact memory budgets.", command_list());
   app.set_usage("\nUsage: membudget COMMAND [ARGUMENTS]\n       membudget --library | --version | --help");
@@ -46,10 +51,7 @@ int run_top_level(const Arguments &arguments) {
   app.add_flag("--version", print_version, "Print the version");
   app.allow_extras();
   app.read(arguments);
-  if (auto extra = app.remaining(); !extra.empty()) {
-    const char *kind = extra[0].starts_with("-") ? "option" : "command";
-    throw Failure{kUsage, fmt::format("'{}' is no {}; `membudget --help` lists what there is", extra[0], kind)};
-  }
+  if (auto extra = app.remaining(); !extra.empty()) refuse_word(extra[0]);
   if (print_version) fmt::print("membudget {}\n", MEMBUDGET_VERSION);
   if (print_library) fmt::print("{}\n", find_library());
   if (!print_version && !print_library)
@@ -63,6 +65,7 @@ int dispatch(const Arguments &arguments) {
   Arguments rest(arguments.begin() + 1, arguments.end());
   for (const Command &command : kCommands)
     if (arguments[0] == command.name) return command.run(rest);
+  if (!arguments[0].starts_with("-")) refuse_word(arguments[0]);  // whatever help is asked for behind it
   return run_top_level(arguments);
 }
 

@@ -10,13 +10,28 @@ namespace {
 
 constexpr double kMostSeconds = 1e9;
 
-class FixedUsage : public CLI::Formatter {
+class Help : public CLI::Formatter {
  public:
-  explicit FixedUsage(std::string lines) : lines_(std::move(lines)) {}
-  std::string make_usage(const CLI::App *, std::string) const override { return lines_ + "\n"; }
+  explicit Help(std::string usage = "") : usage_(std::move(usage)) {}
+
+  std::string make_usage(const CLI::App *app, std::string name) const override {
+    return usage_.empty() ? CLI::Formatter::make_usage(app, std::move(name)) : usage_ + "\n";
+  }
+
+  // A flag that takes a size if it is given one is "--profile{512K}" to CLI11.
+  std::string make_option_name(const CLI::Option *option, bool is_positional) const override {
+    std::string name = CLI::Formatter::make_option_name(option, is_positional);
+    size_t brace = name.find('{');
+    return brace == std::string::npos ? name : name.substr(0, brace) + "[=SIZE]";
+  }
+
+  // Which option another needs is said in the words of its own help.
+  std::string make_option_opts(const CLI::Option *option) const override {
+    return option->get_needs().empty() ? CLI::Formatter::make_option_opts(option) : "";
+  }
 
  private:
-  std::string lines_;
+  std::string usage_;
 };
 
 }  // namespace
@@ -25,9 +40,10 @@ Options::Options(const std::string &name, const std::string &description, const 
     : CLI::App(description, name.empty() ? "membudget" : "membudget " + name) {
   footer(footer_text);
   set_help_flag("-h,--help", "Print this help");
+  formatter(std::make_shared<Help>());
 }
 
-void Options::set_usage(const std::string &lines) { formatter(std::make_shared<FixedUsage>(lines)); }
+void Options::set_usage(const std::string &lines) { formatter(std::make_shared<Help>(lines)); }
 
 void Options::add_directory() {
   add_option_function<std::string>(

@@ -25,7 +25,7 @@ bool is_valid_name(const std::string &name) {
 }
 
 // A valid name is replaced, so that a running group of that name is not disturbed; a broken one stays, to be
-// reported. Errors are to be seen, whatever MEMBUDGET_LOG says.
+// reported. Errors are to be seen, and nothing else, whatever MEMBUDGET_LOG says, and whoever has seen them before.
 Environment probe_environment(const Environment &wanted, const std::string &name) {
   Environment environment = wanted;
   if (is_valid_name(wanted.get("MEMBUDGET_NAME").value_or("x"))) environment.set("MEMBUDGET_NAME", name);
@@ -33,6 +33,16 @@ Environment probe_environment(const Environment &wanted, const std::string &name
   if (log == "quiet" || log == "info") environment.set("MEMBUDGET_LOG", "warn");
   environment.unset("MEMBUDGET_TOLD");
   return environment;
+}
+
+// What the library says of a block that it cannot make is about the command that it is in: here, one that nobody asked
+// for. "MEMBUDGET_DIR=/x: no block for probe-7 there (WHY): only this process sees its budget".
+std::string in_our_words(std::string line) {
+  size_t start = line.find(": no block for probe-"), end = line.find(" there (", start),
+         after = line.find("): only ", end);
+  if (start == std::string::npos || after == std::string::npos) return line;
+  line.resize(after + 1);
+  return line.replace(start, end - start, ": no block can be made");
 }
 
 // Runs the probe, its standard error being `errors_fd`, and returns its exit status, or -1 when it died.
@@ -87,13 +97,6 @@ struct Capture {
 
 }  // namespace
 
-void probe_settings(const Environment &wanted) {
-  int status = probe(wanted, STDERR_FILENO);
-  if (status == kOk) return;
-  if (status == kUsage) throw Quit{kUsage};
-  throw Failure{kUsage, meaning(status, wanted)};
-}
-
 std::vector<std::string> try_settings(const Environment &wanted) {
   Capture errors;
   if (!errors.file) throw Failure{kFailed, "cannot make a temporary file in /tmp"};
@@ -102,10 +105,16 @@ std::vector<std::string> try_settings(const Environment &wanted) {
   std::vector<std::string> lines;
   for (std::string line : lines_of(errors.text())) {
     if (line.starts_with("membudget: ")) line.erase(0, strlen("membudget: "));
-    lines.push_back(line);
+    lines.push_back(in_our_words(line));
   }
   if (lines.empty() || status != kUsage) lines.push_back(meaning(status, wanted));
   return lines;
+}
+
+void probe_settings(const Environment &wanted) {
+  std::vector<std::string> errors = try_settings(wanted);
+  for (const std::string &error : errors) fmt::print(stderr, "membudget: {}\n", error);
+  if (!errors.empty()) throw Quit{kUsage};
 }
 
 // Under the library, which has reported what it did not take when it was loaded. Ends at once: no profile is

@@ -9,8 +9,7 @@
 
 namespace membudget::cli {
 
-// Throws a Quit of status kUsage when a setting is broken: the library has said which by then, on standard
-// error.
+// Throws a Quit of status kUsage when a setting is broken; says which on standard error, a line each.
 void probe_settings(const Environment &);
 
 // The same for whoever wants to know: what is wrong, a line each; empty when all is well. Writes nothing.

@@ -37,6 +37,11 @@ constexpr Setting kSettings[] = {
     {"--release", "MEMBUDGET_RELEASE", "SIZE", "How far below its mark a level falls (default: 2%)", true},
     {"--children", "MEMBUDGET_CHILDREN", "HOW", "Child processes: join, own or ignore"},
     {"--dir", "MEMBUDGET_DIR", "DIR", "Where the shared blocks live (default: /dev/shm)"},
+    {"--mmap-threshold", "MEMBUDGET_MMAP_THRESHOLD", "SIZE",
+     "ptmalloc: from where on blocks are mapped (128K; default)"},
+    {"--trim-threshold", "MEMBUDGET_TRIM_THRESHOLD", "SIZE",
+     "ptmalloc: how much may lie free at its end (128K; default)"},
+    {"--arenas", "MEMBUDGET_ARENAS", "N", "ptmalloc: how many arenas at the most (default)"},
     {"--pythonmalloc", "MEMBUDGET_PYTHONMALLOC", "HOW", "CPython's small objects: auto, malloc or keep"},
     {"--profile-dir", "MEMBUDGET_PROFILE_DIR", "DIR",
      "Where profiles are written at crossings and at exit (with --profile: the working directory)"},
@@ -69,16 +74,20 @@ Request parse_request(const Arguments &arguments) {
   for (size_t i = 0; i < std::size(kSettings); ++i)
     app.add_option(kSettings[i].option, request.values[i], kSettings[i].help)->type_name(kSettings[i].type);
   app.add_flag("--profile{512K}", request.profile,
-               "Take stacks of blocks that far apart, 512K unless given as --profile=SIZE; see `membudget profile`");
+               "Take stacks of blocks that far apart, 512K unless given; see `membudget profile`");
   app.add_flag("--summary", request.with_summary, "Stay as its parent, and print what it used at the end");
-  app.add_flag("--json", request.as_json, "The summary as a JSON object, on standard error, too")->needs("--summary");
+  app.add_flag("--json", request.as_json, "With --summary: print it as a JSON object, on standard error, too")
+      ->needs("--summary");
   app.add_option("--env", request.variables, "Set a variable for the command; may be given again")
       ->type_name("NAME=VALUE")
       ->allow_extra_args(false);
   request.command = app.read_with_command(arguments);
   if (request.command.empty()) throw Failure{kUsage, "run: no command given; see `membudget run --help`"};
-  for (size_t i = 0; i < std::size(kSettings); ++i)
+  for (size_t i = 0; i < std::size(kSettings); ++i) {
+    if (request.values[i].empty() && app.count(kSettings[i].option) > 0)
+      throw Failure{kUsage, fmt::format("run: {} is given nothing; leave it out for the default", kSettings[i].option)};
     request.sets_limits |= kSettings[i].is_limit && !request.values[i].empty();
+  }
   return request;
 }
 

@@ -12,8 +12,14 @@ namespace {
 struct Change {
   const char *option;
   std::string text;
+  int64_t (*parse)(const std::string &, const std::string &, int64_t);
   int (*apply)(membudget_t *, int64_t);
 };
+
+// A share of memory is no distance between two stacks.
+int64_t parse_distance(const std::string &option, const std::string &text, int64_t) {
+  return parse_bytes(option, text);
+}
 
 // What a percentage is a share of: what the target's process, or the group's first one, may use.
 int64_t whole_of(const Snapshot &snapshot) {
@@ -31,9 +37,9 @@ int set_command(const Arguments &arguments) {
               "  membudget set my-service --limit 1.5G\n"
               "  membudget set 4711 --limit none --hard-limit 2G");
   std::string target;
-  Change changes[] = {{"--limit", "", membudget_set_limit},
-                      {"--hard-limit", "", membudget_set_hard_limit},
-                      {"--profile", "", membudget_set_profile}};
+  Change changes[] = {{"--limit", "", parse_size, membudget_set_limit},
+                      {"--hard-limit", "", parse_size, membudget_set_hard_limit},
+                      {"--profile", "", parse_distance, membudget_set_profile}};
   app.add_target(&target);
   app.add_option("--limit", changes[0].text, "The new limit, or none")->type_name("SIZE");
   app.add_option("--hard-limit", changes[1].text, "Where allocations begin to fail, or none")->type_name("SIZE");
@@ -44,12 +50,12 @@ int set_command(const Arguments &arguments) {
   if (app.count("--limit") + app.count("--hard-limit") + app.count("--profile") == 0)
     throw Failure{kUsage, "nothing to set: give --limit, --hard-limit or --profile; see `membudget set --help`"};
   for (const Change &change : changes)  // bad sizes are told before anything is looked for or changed
-    if (app.count(change.option) > 0) parse_size(change.option, change.text, 0);
+    if (app.count(change.option) > 0) change.parse(change.option, change.text, 0);
   Budget budget = open_target(target);
   int64_t whole = whole_of(read_snapshot(budget.get(), target));
   for (const Change &change : changes) {
     if (app.count(change.option) == 0) continue;
-    int error = change.apply(budget.get(), parse_size(change.option, change.text, whole));
+    int error = change.apply(budget.get(), change.parse(change.option, change.text, whole));
     if (error != 0) fail_for(error, target);
   }
   return kOk;

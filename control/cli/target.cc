@@ -37,6 +37,18 @@ int64_t share(const membudget_amount &amount, int64_t whole_bytes) {
   return static_cast<int64_t>(static_cast<__int128>(whole_bytes) * amount.value / 1'000'000);
 }
 
+int64_t parse(const std::string &option, const std::string &text, int64_t whole_bytes, bool may_be_share) {
+  if (text == "none") return 0;
+  membudget_amount amount{};
+  int error = membudget_parse_amount(text.c_str(), &amount);
+  bool is_share = amount.unit == MEMBUDGET_UNIT_MILLIONTHS;
+  // No share at all would be no limit.
+  if (error == 0 && (!is_share || (may_be_share && amount.value > 0))) return share(amount, whole_bytes);
+  throw Failure{kUsage, fmt::format("{} {}: {}; write bytes, a size like 512M or 1.5G, {}or none", option,
+                                    printable(text), error == -ERANGE ? "too large" : "not allowed",
+                                    may_be_share ? "a percentage like 80%, " : "")};
+}
+
 int collect(const Snapshot *process, void *context) {
   static_cast<std::vector<Snapshot> *>(context)->push_back(*process);
   return 0;
@@ -97,12 +109,9 @@ std::vector<Snapshot> list_processes(const std::string &name) {
 }
 
 int64_t parse_size(const std::string &option, const std::string &text, int64_t whole_bytes) {
-  if (text == "none") return 0;
-  membudget_amount amount{};
-  if (membudget_parse_amount(text.c_str(), &amount) == 0) return share(amount, whole_bytes);
-  throw Failure{kUsage, fmt::format("{} {}: not a size; write bytes, a size like 512M or 1.5G, a percentage like 80%, "
-                                    "or none",
-                                    option, printable(text))};
+  return parse(option, text, whole_bytes, true);
 }
+
+int64_t parse_bytes(const std::string &option, const std::string &text) { return parse(option, text, 0, false); }
 
 }  // namespace membudget::cli

@@ -29,6 +29,9 @@ std::vector<Snapshot> list_processes(const std::string &name = "");
 // Failure that names the option.
 int64_t parse_size(const std::string &option, const std::string &text, int64_t whole_bytes);
 
+// The same for what cannot be a percentage.
+int64_t parse_bytes(const std::string &option, const std::string &text);
+
 // The Failure for what a function of the client returned about a target.
 [[noreturn]] void fail_for(int error, const std::string &target);
 

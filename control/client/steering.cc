@@ -230,5 +230,7 @@ void membudget_leave_group(void) {
 }
 
 int membudget_parse_amount(const char *text, struct membudget_amount *out) {
-  return out && membudget::amount_parse(text, out) ? 0 : -EINVAL;
+  if (!out) return -EINVAL;
+  if (membudget::amount_parse(text, out)) return 0;
+  return membudget::amount_is_too_large(text) ? -ERANGE : -EINVAL;
 }

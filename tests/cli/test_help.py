@@ -25,12 +25,20 @@ class Help(CliCase):
             self.assertIn(f"membudget {command}", text)
             self.assertGreater(len(text.splitlines()), 6)
 
+    def test_reads_well(self):
+        text = self.succeed("run", "--help")
+        for raw in ("{512K}", "Needs:"):
+            self.assertNotIn(raw, text)
+        self.assertRegex(text, r"\n  --profile\[=SIZE\] +Take stacks")
+        self.assertRegex(text, r"\n  --json +With --summary")
+
     def test_version(self):
         self.assertRegex(self.succeed("--version"), r"\Amembudget \d+\.\d+\.\d+\n\Z")
 
     def test_unknown_words(self):
         self.refuse(2, says="no command")
         self.refuse(2, "frobnicate", says="frobnicate")
+        self.refuse(2, "frobnicate", "--help", says="frobnicate")
         self.refuse(2, "--frobnicate", says="--frobnicate")
         for command in COMMANDS[1:]:
             self.refuse(2, command, "--frobnicate", says="--frobnicate")

@@ -17,7 +17,8 @@ SETTINGS = {
     "--measure": ("MEMBUDGET_MEASURE", "counted"), "--low": ("MEMBUDGET_LOW", "50%"),
     "--medium": ("MEMBUDGET_MEDIUM", "60%"), "--release": ("MEMBUDGET_RELEASE", "1%"),
     "--children": ("MEMBUDGET_CHILDREN", "ignore"), "--pythonmalloc": ("MEMBUDGET_PYTHONMALLOC", "keep"),
-    "--log": ("MEMBUDGET_LOG", "quiet"),
+    "--mmap-threshold": ("MEMBUDGET_MMAP_THRESHOLD", "1M"), "--trim-threshold": ("MEMBUDGET_TRIM_THRESHOLD", "default"),
+    "--arenas": ("MEMBUDGET_ARENAS", "2"), "--log": ("MEMBUDGET_LOG", "quiet"),
 }
 MULTIARCH = f"/usr/lib/{sysconfig.get_config_var('MULTIARCH')}"
 
@@ -167,6 +168,15 @@ class BadSettings(RunCase):
         for value in ("/nonexistent/folder", "relative/folder", "/dev/null"):
             with self.subTest(value):
                 self.refuse_setting("--dir", value, "MEMBUDGET_DIR")
+
+    def test_in_our_words(self):
+        errors = self.refuse(2, "run", "--dir", "/nonexistent/folder", "--", "true", says="No such file or directory")
+        for word in ("probe", "only this process"):
+            self.assertNotIn(word, errors)
+
+    def test_nothing(self):
+        for option in SETTINGS:
+            self.refuse(2, "run", option, "", "--", "true", says=option)
 
     def test_no_share_at_all(self):
         for option in ("--limit", "--hard-limit"):

@@ -185,6 +185,10 @@ class Set(SteerCase):
             with self.subTest(size):
                 self.refuse(2, "set", str(target.pid), f"--limit={size}", says="--limit")
                 self.refuse(2, "set", str(target.pid), "--limit=1G", f"--hard-limit={size}", says="--hard-limit")
+        self.refuse(2, "set", str(target.pid), "--limit", "9223372036854775807T", says="too large")
+        self.refuse(2, "set", str(target.pid), "--limit", "0%", says="--limit")
+        for size in ("10%", "-5"):
+            self.assertNotIn("percent", self.refuse(2, "set", str(target.pid), f"--profile={size}", says="--profile"))
         self.refuse(2, "set", str(target.pid), says="nothing to set")
         self.assertEqual(self.show(target.pid)["limit_bytes"], 64 * MIB)
 
