@@ -18,6 +18,7 @@
 #include "control/cli/command.h"
 #include "control/cli/doctor.h"
 #include "control/cli/library.h"
+#include "control/cli/limits.h"
 #include "control/cli/own_malloc.h"
 #include "control/cli/probe.h"
 #include "control/cli/proc.h"
@@ -50,7 +51,6 @@ std::vector<std::string> split(const std::string &list) {
 
 bool is_ours(const std::string &library) { return fs::path(library).filename() == "libmembudget.so"; }
 
-// Other libraries that are preloaded: those before ours, and those with a malloc.
 // How to ask for what was preloaded: by its name, where the library knows it.
 std::string allocator_of(const std::string &library) {
   std::string file = fs::path(library).filename();
@@ -60,6 +60,7 @@ std::string allocator_of(const std::string &library) {
   return library;
 }
 
+// Other libraries that are preloaded: those before ours, and those with a malloc.
 void examine_preloads(const Environment &environment, Diagnosis *out) {
   std::vector<std::string> libraries = split(value_of(environment, "LD_PRELOAD"));
   bool has_ours = std::any_of(libraries.begin(), libraries.end(), is_ours);
@@ -215,6 +216,11 @@ void examine_limit(const Environment &environment, const char *variable, Diagnos
          "set it to 90% or less"});
 }
 
+void examine_hard_limit(const Environment &environment, Diagnosis *out) {
+  if (std::string warning = hard_limit_warning(environment); !warning.empty())
+    out->findings.push_back({"hard-limit-below-limit", warning, "set MEMBUDGET_HARD_LIMIT above MEMBUDGET_LIMIT"});
+}
+
 // What the shell's limits leave: allocators reserve more address space than they use.
 void examine_resource(__rlimit_resource resource, const char *flag, const char *what, Diagnosis *out) {
   rlimit limit{};
@@ -250,6 +256,7 @@ void examine_place(const Environment &environment, Diagnosis *out) {
   examine_audit(environment, out);
   examine_limit(environment, "MEMBUDGET_LIMIT", out);
   examine_limit(environment, "MEMBUDGET_HARD_LIMIT", out);
+  examine_hard_limit(environment, out);
   examine_kernel(out);
   bool has_library = examine_library(out);
   bool has_folder = examine_folder(folder, out);

@@ -8,6 +8,7 @@
 
 #include "control/cli/environment.h"
 #include "control/cli/library.h"
+#include "control/cli/limits.h"
 #include "control/cli/options.h"
 #include "control/cli/probe.h"
 #include "control/cli/program.h"
@@ -123,14 +124,22 @@ std::string value_or(const Environment &environment, const char *variable, const
   return value.empty() ? fallback : value;
 }
 
-// Limits belong to the group: one that runs already keeps its own.
-void warn_of_running_group(const Request &request, const std::string &directory, const std::string &name) {
+bool is_running(const std::string &directory, const std::string &name) {
   membudget_t *group = nullptr;
-  if (!request.sets_limits || name.empty() || membudget_open_group(directory.c_str(), name.c_str(), &group) != 0)
-    return;
+  bool is_there = !name.empty() && membudget_open_group(directory.c_str(), name.c_str(), &group) == 0;
   membudget_close(group);
-  fmt::print(stderr, "membudget: group '{0}' runs already and keeps its limits; change them with `membudget set {0}`\n",
-             name);
+  return is_there;
+}
+
+// Limits belong to the group: one that runs already keeps its own.
+void warn_of_limits(const Request &request, const Environment &environment, const std::string &directory,
+                    const std::string &name) {
+  std::string warning;
+  if (!is_running(directory, name))
+    warning = hard_limit_warning(environment);
+  else if (request.sets_limits)
+    warning = fmt::format("group '{0}' runs already and keeps its limits; change them with `membudget set {0}`", name);
+  if (!warning.empty()) fmt::print(stderr, "membudget: {}\n", warning);
 }
 
 // In the process that becomes the command. Without a name the library finds one: the pid, unless others have it.
@@ -170,7 +179,7 @@ int run_command(const Arguments &arguments) {
   check_program(path);
   std::string directory = value_or(environment, "MEMBUDGET_DIR", MEMBUDGET_DEFAULT_DIR);
   std::string name = value_or(environment, "MEMBUDGET_NAME", "");
-  warn_of_running_group(request, directory, name);
+  warn_of_limits(request, environment, directory, name);
   if (!request.with_summary) become(request, path, environment);
   SummaryKeeper keeper(directory, name);
   return run_with_summary(request, path, environment, &keeper);

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "control/cli/cgroup.h"
+#include "control/cli/limits.h"
 #include "control/cli/options.h"
 #include "control/cli/target.h"
 #include "control/cli/text.h"
@@ -26,6 +27,14 @@ int64_t whole_of(const Snapshot &snapshot) {
   if (snapshot.pid != 0) return whole_memory_bytes(snapshot.seen_pid);
   std::vector<Snapshot> members = list_processes(snapshot.name);
   return whole_memory_bytes(members.empty() ? 0 : members[0].seen_pid);
+}
+
+// By now it may have ended.
+void warn_of_limits(const membudget_t *budget) {
+  Snapshot snapshot{};
+  if (membudget_snapshot(budget, &snapshot, sizeof snapshot) != 0) return;
+  if (std::string warning = hard_limit_warning(snapshot); !warning.empty())
+    fmt::print(stderr, "membudget: {}\n", warning);
 }
 
 }  // namespace
@@ -58,6 +67,7 @@ int set_command(const Arguments &arguments) {
     int error = change.apply(budget.get(), change.parse(change.option, change.text, whole));
     if (error != 0) fail_for(error, target);
   }
+  if (app.count("--limit") + app.count("--hard-limit") > 0) warn_of_limits(budget.get());
   return kOk;
 }
 

@@ -224,6 +224,11 @@ class Place(DoctorCase):
             self.assertIn(variable, self.diagnose(settings={variable: "100T"})["limit-above-cgroup"])
             self.assertEqual(self.diagnose(settings={variable: "64M"}), {})
 
+    def test_a_hard_limit_below_the_limit(self):
+        settings = {"MEMBUDGET_LIMIT": "64M", "MEMBUDGET_HARD_LIMIT": "48M"}
+        self.assertIn("48.0 MiB", self.diagnose(settings=settings)["hard-limit-below-limit"])
+        self.assertEqual(self.diagnose(settings={**settings, "MEMBUDGET_LIMIT": "48M"}), {})
+
     @as_root
     def test_a_limit_above_the_cgroups(self):
         with open("/proc/self/cgroup") as file:

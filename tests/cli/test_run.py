@@ -99,6 +99,17 @@ class Settings(RunCase):
             **bare, "GLIBC_TUNABLES": re.search(r"GLIBC_TUNABLES=(\S+=\d+)", errors)[1]}).stderr, "")
         self.assertNotIn("GLIBC_TUNABLES", self.environment_of("--allocator", "jemalloc"))
 
+    def test_a_hard_limit_below_the_limit(self):
+        """The budget is then never crossed: one line says so, and the command runs."""
+        for options, is_told in ((("--limit", "64M", "--hard-limit", "48M"), True),
+                                 (("--limit", "48M", "--hard-limit", "48M"), False),
+                                 (("--hard-limit", "48M"), False),
+                                 (("--limit", "100%", "--hard-limit", "95%"), True),
+                                 (("--limit", "100%", "--hard-limit", "99%"), False)):  # Batch keeps a reserve there
+            result = self.run_cli("run", *options, "--", "echo", "runs")
+            self.assertEqual((result.returncode, result.stdout), (0, "runs\n"))
+            self.assertRegex(result.stderr, r"\Amembudget: the hard limit, [^\n]*\n\Z" if is_told else r"\A\Z", options)
+
     def test_name_defaults_to_the_pid(self):
         process = subprocess.run([CLI, "run", "--", sys.executable, "-c",
                                   "import os; print(os.getpid(), os.environ['MEMBUDGET_NAME'])"],

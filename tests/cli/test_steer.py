@@ -157,6 +157,13 @@ class Set(SteerCase):
         report = self.show(target.pid)
         self.assertEqual((report["limit_bytes"], report["hard_limit_bytes"]), (32 * MIB, 0))
 
+    def test_a_hard_limit_below_the_limit_is_told(self):
+        target = Target(self, "--limit", "64M")
+        for options, is_told in ((("--hard-limit", "32M"), True), (("--limit", "48M"), True), (("--limit", "16M"), False)):
+            result = self.run_cli("set", str(target.pid), *options)
+            self.assertEqual((result.returncode, result.stdout), (0, ""))
+            self.assertRegex(result.stderr, r"\Amembudget: the hard limit, [^\n]*\n\Z" if is_told else r"\A\Z", options)
+
     def test_one_limit_leaves_the_other_as_it_is(self):
         target = Target(self, "--limit", "50%", "--hard-limit", "90%")
         before = self.show(target.pid)
