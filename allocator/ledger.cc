@@ -319,8 +319,11 @@ bool reserve(size_t bytes, size_t request) {
   if (self_counts.allocated) thread.allocated_base += growth;
   add(&s->allocated_bytes, growth);
   __atomic_signal_fence(__ATOMIC_SEQ_CST);
-  if (!passes(&s->allocated_bytes, &s->allocated_trigger)) return true;
-  settle_slow({growth, 0, 0, 0});
+  bool is_small = request <= static_cast<size_t>(kSmallRequest);
+  if (passes(&s->allocated_bytes, &s->allocated_trigger))
+    settle_slow({growth, 0, 0, 0});
+  else if (is_small)
+    return true;
   if (!started() || makes_room(0, static_cast<int64_t>(request), growth)) return true;
   unreserve(bytes);
   return false;
@@ -339,6 +342,8 @@ __attribute__((noinline, cold)) void settle_resized() { settle_slow({thread.resi
 
 bool admits(int64_t bytes) { return !started() || makes_room(bytes, bytes, 0); }
 
+bool keeps(int64_t bytes) { return !started() || makes_room(0, bytes, bytes); }
+
 __attribute__((noinline, cold)) void settle_freed(size_t bytes) { settle_slow({0, static_cast<int64_t>(bytes), 0, 1}); }
 
 void note_mapped(int64_t change_bytes) { __atomic_fetch_add(&mapped_bytes, change_bytes, __ATOMIC_SEQ_CST); }
@@ -355,11 +360,6 @@ void settle_mapped(int64_t change_bytes) {
 }
 
 int64_t mapped_now() { return __atomic_load_n(&mapped_bytes, __ATOMIC_RELAXED); }
-
-bool keeps_mapped(int64_t bytes) {
-  return !started() || __atomic_load_n(&bound.block.header->hard_limit_bytes, __ATOMIC_RELAXED) <= 0 ||
-         makes_room(0, bytes, bytes);
-}
 
 bool has_started() { return started(); }
 

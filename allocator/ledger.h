@@ -155,16 +155,16 @@ void settle_resized();
 // kSmallRequest is allocated, so that a large request that must fail gets in nobody's way.
 bool admits(int64_t bytes);
 
+// After it, when the block is counted, or memory was mapped: whether it may stay, beside what others have been let
+// through with.
+bool keeps(int64_t bytes);
+
 // Counts memory that the program mapped (positive) or unmapped (negative) by itself, in two steps: notes the change,
 // which touches no memory but the library's own; then has the block say what there is by now, and looks up after such a
 // change. Who jumps out in between has noted it: the next call makes up for the other. The second is a system call's
 // neighbour: it takes the block's lock. Its caller is Undisturbed.
 void note_mapped(int64_t change_bytes);
 void settle_mapped(int64_t change_bytes);
-
-// For memory that was just mapped and counted: false when it passes the hard limit with what other threads have counted
-// meanwhile, and is to be unmapped.
-bool keeps_mapped(int64_t bytes);
 
 // While it lives, what this thread allocates and frees further in is added up and not looked at.
 class AddsOnly {

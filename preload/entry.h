@@ -17,8 +17,9 @@ namespace membudget {
 struct Counted {
   static constexpr bool counts = true, is_limited = false, is_sampled = false;
 };
-// Under a hard limit: what is larger than a small request is checked before it is allocated, and everything
-// after it was counted (ledger::settle_allocated).
+// Under a hard limit: what is larger than a small request is checked before it is allocated, and once more when it is
+// counted, since threads may have been let through together; what is small where it meets the ledger's trigger
+// (ledger::settle_allocated).
 struct Limited {
   static constexpr bool counts = true, is_limited = true, is_sampled = false;
 };
@@ -37,7 +38,7 @@ struct Entry {
       ptrdiff_t foretold = A::small_foretold(bytes);
       return handed_out_as(foretold, A::allocate_small(bytes));
     } else {
-      if (!fits(bytes)) return out_of_memory();
+      if (Count::is_limited && __builtin_expect(bytes > kSmallRequest, 0)) return malloc_checked(bytes);
       return handed_out(A::allocate(bytes));
     }
   }
@@ -60,9 +61,9 @@ struct Entry {
     if (!fits(total)) return out_of_memory();
     if constexpr (Count::counts && A::foretells_size) {
       ptrdiff_t foretold = A::foretold(total);
-      return handed_out_as(foretold, A::zeroed(total));
+      return kept(handed_out_as(foretold, A::zeroed(total)), total);
     } else {
-      return handed_out(A::zeroed(total));
+      return kept(handed_out(A::zeroed(total)), total);
     }
   }
 
@@ -89,7 +90,7 @@ struct Entry {
     if (alignment == 0) return errno = EINVAL, nullptr;
     if (aligned_size_is_too_large(alignment, bytes)) return out_of_memory();
     if (!fits(bytes)) return out_of_memory();
-    return handed_out(A::aligned(alignment, bytes));
+    return kept(handed_out(A::aligned(alignment, bytes)), bytes);
   }
 
   // The error is returned, errno and *out stay as they were.
@@ -169,6 +170,21 @@ struct Entry {
     return bytes <= kSmallRequest || ledger::admits(static_cast<int64_t>(A::good_size(bytes)));
   }
 
+  // A block that is counted, unless it is too much now.
+  __attribute__((always_inline)) static void *kept(void *block, size_t bytes) {
+    if constexpr (Count::is_limited) {
+      bool is_checked = bytes > kSmallRequest && block;
+      if (is_checked && !ledger::keeps(static_cast<int64_t>(bytes))) return take_back(block);
+    }
+    return block;
+  }
+
+  __attribute__((noinline, cold)) static void *take_back(void *block) {
+    if constexpr (Count::is_sampled) Count::forget_if_sampled(block);
+    free_slow(block);
+    return out_of_memory();
+  }
+
   __attribute__((noinline, cold)) static void free_slow(void *block) { free_any(block); }
 
   __attribute__((noinline, cold)) static void *out_of_memory() {
@@ -217,7 +233,11 @@ struct Entry {
   __attribute__((noinline)) static void *malloc_large(size_t bytes) {
     if (!fits(bytes)) return out_of_memory();
     ptrdiff_t foretold = A::foretold(bytes);
-    return handed_out_as(foretold, A::allocate(bytes));
+    return kept(handed_out_as(foretold, A::allocate(bytes)), bytes);
+  }
+  __attribute__((noinline)) static void *malloc_checked(size_t bytes) {
+    if (!fits(bytes)) return out_of_memory();
+    return kept(handed_out(A::allocate(bytes)), bytes);
   }
 
   // The usable size of a block of which nothing is known yet.

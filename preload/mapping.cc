@@ -153,7 +153,7 @@ void *map(const void *caller, void *address, size_t bytes, int protection, int f
     });
     ledger::settle_mapped(change);
     // What was there before a MAP_FIXED is gone: that stays.
-    if (change > 0 && !replaces && !ledger::keeps_mapped(change)) return take_back(memory, range);
+    if (change > 0 && !replaces && !ledger::keeps(change)) return take_back(memory, range);
   }
   if (change > 0) profile::sample_mapped(memory, page_up(bytes));
   return memory;

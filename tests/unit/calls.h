@@ -36,7 +36,10 @@ inline void mapped(int64_t change_bytes) {
 // Under a hard limit. False when the request is past it: then the block has been taken back.
 inline bool request(size_t bytes) {
   if (bytes > static_cast<size_t>(kSmallRequest) && !ledger::admits(static_cast<int64_t>(bytes))) return false;
-  if (!ledger::allocated(bytes) || ledger::settle_allocated(bytes)) return true;
+  const bool is_small = bytes <= static_cast<size_t>(kSmallRequest);
+  if ((!ledger::allocated(bytes) || ledger::settle_allocated(bytes)) &&
+      (is_small || ledger::keeps(static_cast<int64_t>(bytes))))
+    return true;
   freed(bytes);
   return false;
 }
