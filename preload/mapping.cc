@@ -116,15 +116,6 @@ bool is_counted(int protection, int flags) {
   return (flags & MAP_ANONYMOUS) && is_private && (protection & PROT_WRITE) && !(flags & (MAP_NORESERVE | MAP_STACK));
 }
 
-// By how much what is counted has changed. Under the table's lock.
-int64_t note_mapped(const void *memory, size_t bytes, bool replaces, bool counts) {
-  int64_t change = 0;
-  auto start = reinterpret_cast<uintptr_t>(memory), end = start + page_up(bytes);
-  if (replaces) change -= static_cast<int64_t>(table.remove(start, end));
-  if (counts && table.add(start, end)) change += static_cast<int64_t>(end - start);
-  return change;
-}
-
 // Undoes a mapping that passes the hard limit together with what other threads counted meanwhile.
 void *take_back(void *memory, const Range &range) {
   int64_t change = change_table([&] { table.set_leaving(range.start, range.end, true); });
@@ -187,21 +178,7 @@ void *system_mremap(void *address, size_t old_bytes, size_t new_bytes, int flags
 }
 
 // A counted range stays counted where it goes, in its new size; MREMAP_DONTUNMAP leaves an empty one behind,
-// which is counted on, since the program may fill it again. By how much what is counted has changed; under the table's
-// lock. `is_counted`: whether the range was.
-int64_t note_remapped(const void *address, size_t old_bytes, const void *memory, size_t new_bytes, bool stays,
-                      bool *is_counted) {
-  int64_t change = 0;
-  auto old_start = reinterpret_cast<uintptr_t>(address), old_end = old_start + page_up(old_bytes);
-  auto start = reinterpret_cast<uintptr_t>(memory), end = start + page_up(new_bytes);
-  size_t counted = stays ? table.overlap(old_start, old_end) : table.remove(old_start, old_end);
-  if (!stays) change -= static_cast<int64_t>(counted);
-  change -= static_cast<int64_t>(table.remove(start, end));
-  *is_counted = counted > 0;
-  if (counted > 0 && table.add(start, end)) change += static_cast<int64_t>(end - start);
-  return change;
-}
-
+// which is counted on, since the program may fill it again. `is_counted`: whether it was.
 void *remap_counted(void *address, size_t old_bytes, size_t new_bytes, int flags, void *wanted, bool *is_counted) {
   Undisturbed undisturbed;
   forget(address);
