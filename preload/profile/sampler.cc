@@ -1,6 +1,5 @@
 #include "preload/profile/sampler.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,6 +7,7 @@
 #include "preload/profile/known_stacks.h"
 #include "preload/profile/memory.h"
 #include "preload/profile/module.h"
+#include "preload/profile/quick_math.h"
 #include "preload/profile/stack_table.h"
 
 namespace membudget::profile {
@@ -46,7 +46,7 @@ double random_fraction() {
 
 int64_t next_distance(int64_t mean) {
   if (mean <= 0) return kOffBytes;
-  return static_cast<int64_t>(-log(random_fraction()) * static_cast<double>(mean));
+  return static_cast<int64_t>(-quick_log(random_fraction()) * static_cast<double>(mean));
 }
 
 // A handler of one of the few signals that are not blocked while a stack is taken may have jumped away.
@@ -73,8 +73,7 @@ __attribute__((always_inline)) inline uint32_t take_stack(const void *frame) {
 
 // Nothing in here minds a signal's handler that jumps out.
 bool record(void *block, size_t usable, uint32_t flags, int64_t mean, uint32_t stack) {
-  double probability = -expm1(-static_cast<double>(usable) / static_cast<double>(mean));
-  LiveBlock about = {stack, flags, usable, 1 / probability};
+  LiveBlock about = {stack, flags, usable, blocks_stood_for(static_cast<double>(usable) / static_cast<double>(mean))};
   stack_table_note(stack, static_cast<double>(usable), about.weight);
   return remember(block, about);
 }
