@@ -8,6 +8,8 @@ import subprocess
 from cli_case import CLI, MIB, TARGET, CliCase, Target, as_root, eventually, main
 
 INITIAL_NAMESPACE = 0xEFFFFFFC
+# (A /proc of one's own is private by itself. In a chroot nothing can be said of the root's propagation.)
+OWN_PROC = ["--mount-proc", "--propagation", "unchanged"]
 is_initial = os.stat("/proc/self/ns/pid").st_ino == INITIAL_NAMESPACE
 
 
@@ -42,7 +44,7 @@ class Contained(CliCase):
 
 
 class WithItsProc(Contained):
-    OPTIONS = ["--mount-proc"]
+    OPTIONS = OWN_PROC
 
     def test_the_kernels_figures_are_its_own(self):
         for target in ("ns", self.pid):
@@ -80,13 +82,13 @@ class WithItsProc(Contained):
         self.refuse(3, "show", "ns")
 
     def test_seen_from_a_namespace_that_does_not_see_it(self):
-        result = subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", CLI, "show", "ns", "--json"],
+        result = subprocess.run(["unshare", "--pid", "--fork", *OWN_PROC, CLI, "show", "ns", "--json"],
                                 stdout=subprocess.PIPE, env=self.environment(), check=True, text=True)
         report = json.loads(result.stdout)
         self.assertEqual((report["pid"], report["live_bytes"] >= 20 * MIB), (1, True))
         for key in ("rss_bytes", "minor_faults", "threads", "cgroup", "anonymous_bytes", "uncounted_bytes"):
             self.assertNotIn(key, report)
-        listed = subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", CLI, "ls", "--json"],
+        listed = subprocess.run(["unshare", "--pid", "--fork", *OWN_PROC, CLI, "ls", "--json"],
                                 stdout=subprocess.PIPE, env=self.environment(), check=True, text=True)
         self.assertEqual(len(json.loads(listed.stdout)), 1)  # for all that it knows it lives
         self.assertEqual(self.blocks(), ["membudget-ns"])
@@ -97,7 +99,7 @@ class FromWithin(CliCase):
     def test_who_lives_outside_is_left_alone(self):
         """By a reader that cannot see them, or sees them in a /proc where its own pids mean nothing."""
         target = Target(self, "--name", "out")
-        for options in (["--mount-proc"], []):
+        for options in (OWN_PROC, []):
             for command in ("ls", "show"):
                 subprocess.run(["unshare", "--pid", "--fork", *options, CLI, command, *(["out"] if command == "show" else [])],
                                stdout=subprocess.DEVNULL, env=self.environment(), check=True)

@@ -27,7 +27,7 @@ def may_unshare(*options):
     return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
-PID_NAMESPACE = ("--pid", "--fork", "--kill-child", "--mount-proc")
+PID_NAMESPACE = ("--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "unchanged")
 TIME_NAMESPACE = ("--time", "--boottime=100000", "--monotonic=100000", "--fork", "--kill-child")
 
 
